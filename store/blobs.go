@@ -1,0 +1,44 @@
+package store
+
+import (
+	"context"
+	"io"
+	"iter"
+	"time"
+)
+
+// Blobs is the write-once side of a backend. Keys are chosen by the engine:
+// lower-case letters, digits and at most one '/' that is neither first nor
+// last, 3 to 120 characters. Implementations are safe for concurrent use.
+type Blobs interface {
+	// Put stores all that r yields under key and returns how much that was.
+	// size is the length if the caller knows it, else -1; a body of another
+	// length than size is an error. When Put returns nil the bytes are durable
+	// (file and directory entry). After an error nothing is left under key,
+	// as far as the backend can still tell. A key that exists is an error.
+	// If r implements io.WriterTo the backend may use it: the engine's
+	// readers then write pieces of 1 MiB. r's own error is returned wrapped;
+	// a full disk wraps [ErrNoSpace], a disk that cannot be written
+	// [ErrReadOnly].
+	Put(ctx context.Context, key string, r io.Reader, size int64) (int64, error)
+
+	// Open returns a reader of n bytes from offset. A key that is not there
+	// gives an error that wraps fs.ErrNotExist. If the reader is a *os.File,
+	// it is positioned at offset and may yield more than n bytes: the engine
+	// limits it and passes the file to the kernel (sendfile).
+	Open(ctx context.Context, key string, offset, n int64) (io.ReadCloser, error)
+
+	// Delete removes the blob; nil if it is not there.
+	Delete(ctx context.Context, key string) error
+
+	// List yields every blob whose key begins with prefix, in no order. Blobs
+	// that are being written may be among them. An error ends the sequence.
+	List(ctx context.Context, prefix string) iter.Seq2[BlobInfo, error]
+}
+
+// BlobInfo is one entry of [Blobs.List].
+type BlobInfo struct {
+	Key      string
+	Size     int64
+	Modified time.Time
+}

@@ -1,0 +1,35 @@
+// Package store is the engine of fileshare: every rule about files, sessions,
+// tokens, expiry, counted downloads and quotas is in here, once. It knows
+// neither HTTP nor any driver; it stands on two small interfaces, [Records]
+// (transactional documents) and [Blobs] (write-once bytes).
+//
+// # Model
+//
+// A file has a name, a type, tags, an owner, an expiry, a download limit and a
+// content. An upload is a file that stands alone. A session is a container with
+// an expiry of its own; its files end with it at the latest. A token is a
+// capability to download one file, counted. A content is small (kept as a
+// record of its own, so that many uploads share one fsync) or a run of blobs.
+//
+// # Invariants
+//
+//  1. Blob before record on the way in, record before blob on the way out. A
+//     crash leaves garbage, never a hole; [Store.Sweep] collects the garbage.
+//  2. Acknowledged is durable: a method that returns nil has its bytes and its
+//     record on the disk.
+//  3. Expiry is checked on every read; [Store.Purge] only reclaims space.
+//  4. Every limit is guarded by a record read in the same Update. Nothing is
+//     guarded by memory of this process: two nodes over one database are right.
+//  5. Every public method takes a context and a [Caller]; whether the caller may
+//     is decided in one private place.
+//  6. Secrets that need not be shown again are stored hashed, compared in
+//     constant time and never logged.
+//  7. Names given by users are never paths.
+//
+// # Ids
+//
+// What users see is a random-looking UUIDv4. Inside, a [Key] is 48 bits of time
+// and 74 random bits, so that records made together lie together in the tree of
+// the database; the two are the same 122 bits under a keyed permutation (see
+// ids.go).
+package store

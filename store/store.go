@@ -1,0 +1,171 @@
+package store
+
+import (
+	"context"
+	"log/slog"
+	"time"
+)
+
+// Options configures a [Store]. The zero value works: the defaults of
+// config.yaml that concern the engine, and no disk guard.
+type Options struct {
+	UploadTTL     time.Duration // of an upload that says none; default 1 h
+	MaxUploadTTL  time.Duration // the most a client may ask for; default 30 days
+	SessionTTL    time.Duration // default 7 days
+	MaxSessionTTL time.Duration // default 30 days
+
+	AnonymousUploads bool // uploads without an account
+	PrivateDownloads bool // links need an account, too
+	OpenSessions     bool // who knows a session's id may use it
+
+	FileSize  int64 // most bytes of one file; 0 = no limit
+	UserQuota int64 // most bytes stored per account; 0 = no limit
+	FreeSpace int64 // bytes of the disk that uploads must leave free
+	// Free tells the free bytes of the disk; nil = not known, no guard.
+	Free func() (int64, error)
+
+	TokenDownloads int           // default max_downloads of a token; default 1
+	BurnAtStart    bool          // a use is spent at its first byte, not at its last
+	Lease          time.Duration // how long an untouched use stays open; default 15 min
+	Tombstones     time.Duration // how long 410 outlives the content; default 30 days
+
+	// Inline is the size up to which contents are kept as records; default
+	// 64 KiB, negative = none.
+	Inline int64
+	// NoDigest leaves out SHA-256: files have no digest, uploads cost less.
+	NoDigest bool
+	// Exclusive says that no other process uses these records: what a
+	// daemon that died had reserved is then free at once.
+	Exclusive bool
+	// LateWrites is the longest time after which a write of a dying node may
+	// still arrive in the blobs; they are deleted again after it. 0 = never.
+	LateWrites time.Duration
+
+	Log *slog.Logger // default: discards
+}
+
+// Caller is who asks. The zero Caller is a stranger who has at most a link.
+type Caller struct {
+	Name  string // of the account, empty = none
+	Admin bool
+}
+
+// Ref names a file or a token the way its URL does. Session is empty for an
+// upload, Token for a file.
+type Ref struct {
+	Session, File, Token string
+}
+
+// State of a file or token, as the wire has it.
+type State string
+
+// States. A file is New, Uploading or Uploaded, a token New, Downloading or
+// Downloaded (used up).
+const (
+	StateNew         State = "NEW"
+	StateUploading   State = "UPLOADING"
+	StateUploaded    State = "UPLOADED"
+	StateDownloading State = "DOWNLOADING"
+	StateDownloaded  State = "DOWNLOADED"
+)
+
+// File is a file as its owner sees it.
+type File struct {
+	ID           string
+	Session      string // empty: an upload
+	Owner        string
+	Name         string // cleaned: no path, no control characters
+	OriginalName string // as the client sent it (valid UTF-8, at most 1024 bytes)
+	Type         string // media type
+	Size         int64
+	SHA256       []byte // 32 bytes; nil before the content is there, or with Options.NoDigest
+	State        State
+	Tags         []string
+	Downloads    int64 // complete ones
+	MaxDownloads int64 // 0 = unlimited
+	TTL          time.Duration
+	Created      time.Time
+	Updated      time.Time
+	Expires      time.Time
+}
+
+// ETag is a strong validator, with its quotes: the SHA-256, or where there is
+// none the id (content is written once).
+func (f *File) ETag() string { panic("soon") }
+
+// Session is a container of files.
+type Session struct {
+	ID      string
+	Owner   string
+	Name    string
+	TTL     time.Duration
+	Created time.Time
+	Updated time.Time
+	Expires time.Time
+}
+
+// Token is a capability to download one file.
+type Token struct {
+	ID           string
+	Session      string // empty: of an upload
+	File         string
+	State        State
+	Downloads    int64
+	MaxDownloads int64
+	Created      time.Time
+	Expires      time.Time
+}
+
+// FileSpec is what a client says of a file. Nil means: not said.
+type FileSpec struct {
+	Name         *string
+	OriginalName *string // default: Name as the client sent it
+	Type         *string // default: by the name's extension, else by the first bytes
+	TTL          *time.Duration
+	MaxDownloads *int64
+	Tags         *[]string
+	Size         *int64 // announced, of a file without content
+}
+
+// SessionSpec is what a client says of a session. Nil means: not said.
+type SessionSpec struct {
+	Name *string
+	TTL  *time.Duration
+}
+
+// TokenSpec is what a client says of a token. Nil means: not said.
+type TokenSpec struct {
+	MaxDownloads *int64
+	TTL          *time.Duration // default: as long as the file
+}
+
+// Query asks for a page of a list, newest first.
+type Query struct {
+	Session string // files: of this session; empty: uploads and session files
+	Tag     string // files: with this tag
+	All     bool   // of every owner (administrators); else the caller's own
+	Limit   int    // 1 to 1000; 0 = 100
+	Cursor  string // Next of the page before
+}
+
+// Page is one page of a list; Next is empty on the last one.
+type Page[T any] struct {
+	Items []T
+	Next  string
+}
+
+// Store is the engine. It is safe for concurrent use.
+type Store struct{}
+
+// New opens the engine over a backend and does what a start needs (the id
+// secret, reservations of dead daemons). Close it before the backends.
+func New(ctx context.Context, records Records, blobs Blobs, o Options) (*Store, error) {
+	panic("soon")
+}
+
+// Close waits for running work of the engine itself and writes what it still
+// holds (download statistics). It leaves the backends open.
+func (s *Store) Close() error { panic("soon") }
+
+// Ready reports whether records and blobs answer, within ctx.
+func (s *Store) Ready(ctx context.Context) error { panic("soon") }
