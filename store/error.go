@@ -86,3 +86,20 @@ func Refuse(k Kind, message string) *Error { return &Error{Kind: k, Message: mes
 func RefuseCause(k Kind, message string, cause error) *Error {
 	return &Error{Kind: k, Message: message, cause: cause}
 }
+
+// refusal turns the errors of the disk into refusals and leaves others alone.
+func refusal(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case KindOf(err) != 0:
+		return err
+	case errors.Is(err, ErrNoSpace):
+		return RefuseCause(NoSpace, "no space left on the server", err)
+	case errors.Is(err, ErrReadOnly):
+		return RefuseCause(Unavailable, "the storage cannot be written at the moment", err)
+	}
+	return err
+}
+
+var errUsedUp = errors.New("used up") // becomes "token used" or "upload used"

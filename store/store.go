@@ -1,8 +1,17 @@
 package store
 
 import (
+	"bytes"
+	"cmp"
 	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
 	"log/slog"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -91,7 +100,12 @@ type File struct {
 
 // ETag is a strong validator, with its quotes: the SHA-256, or where there is
 // none the id (content is written once).
-func (f *File) ETag() string { panic("soon") }
+func (f *File) ETag() string {
+	if len(f.SHA256) > 0 {
+		return `"` + hex.EncodeToString(f.SHA256) + `"`
+	}
+	return `"` + f.ID + `"`
+}
 
 // Session is a container of files.
 type Session struct {
@@ -154,18 +168,128 @@ type Page[T any] struct {
 	Next  string
 }
 
+// withDefaults fills in what is not said.
+func (o Options) withDefaults() Options {
+	o.UploadTTL = cmp.Or(o.UploadTTL, time.Hour)
+	o.MaxUploadTTL = cmp.Or(o.MaxUploadTTL, 30*24*time.Hour)
+	o.SessionTTL = cmp.Or(o.SessionTTL, 7*24*time.Hour)
+	o.MaxSessionTTL = cmp.Or(o.MaxSessionTTL, 30*24*time.Hour)
+	o.TokenDownloads = cmp.Or(o.TokenDownloads, 1)
+	o.Lease = cmp.Or(o.Lease, 15*time.Minute)
+	o.Tombstones = cmp.Or(o.Tombstones, 30*24*time.Hour)
+	o.Inline = max(cmp.Or(o.Inline, 64<<10), 0)
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
 // Store is the engine. It is safe for concurrent use.
-type Store struct{}
+type Store struct {
+	records Records
+	blobs   Blobs
+	o       Options
+	ids     *idCodec
+	node    Key // this daemon, since its start
+	started time.Time
+	stats   counters
+	buffers *buffers
+	tally   *tally
+	clock   clockGuard
+
+	incoming atomic.Int64 // announced bytes that are not written yet
+
+	mu      sync.Mutex
+	pending map[Key]bool // runs being written; guarded by mu
+
+	stop context.CancelFunc
+	work sync.WaitGroup // the heartbeat and the tally
+}
 
 // New opens the engine over a backend and does what a start needs (the id
 // secret, reservations of dead daemons). Close it before the backends.
 func New(ctx context.Context, records Records, blobs Blobs, o Options) (*Store, error) {
-	panic("soon")
+	s := &Store{records: records, blobs: blobs, o: o.withDefaults(), node: newKey(time.Now()), started: time.Now(),
+		buffers: newBuffers(), pending: map[Key]bool{}}
+	if err := s.secret(ctx); err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	if err := s.enter(ctx); err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	s.stop = stop
+	s.tally = newTally(s)
+	if !s.o.Exclusive {
+		s.work.Go(func() { s.heartbeat(background) })
+	}
+	return s, nil
 }
 
 // Close waits for running work of the engine itself and writes what it still
 // holds (download statistics). It leaves the backends open.
-func (s *Store) Close() error { panic("soon") }
+func (s *Store) Close() error {
+	s.stop()
+	s.work.Wait()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	err := s.tally.close(ctx)
+	return errors.Join(err, s.leave(ctx))
+}
 
 // Ready reports whether records and blobs answer, within ctx.
-func (s *Store) Ready(ctx context.Context) error { panic("soon") }
+func (s *Store) Ready(ctx context.Context) error {
+	err := s.records.View(ctx, func(tx Tx) error {
+		_, err := tx.Get(MetaRecords, secretID)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("records: %w", err)
+	}
+	r, err := s.blobs.Open(ctx, "ready/0", 0, 0)
+	if err == nil {
+		r.Close()
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("blobs: %w", err)
+	}
+	if s.o.Free != nil {
+		if _, err := s.o.Free(); err != nil {
+			return fmt.Errorf("blobs: %w", err)
+		}
+	}
+	return nil
+}
+
+var secretID = []byte("secret")
+
+// secret reads the secret of the ids, or makes it at the very first start.
+func (s *Store) secret(ctx context.Context) error {
+	var secret []byte
+	err := s.records.Update(ctx, func(tx Tx) error {
+		b, err := tx.Get(MetaRecords, secretID)
+		if err != nil {
+			return err
+		}
+		if secret = bytes.Clone(b); secret != nil {
+			return nil
+		}
+		secret = make([]byte, 16)
+		rand.Read(secret) // never fails
+		return tx.Put(MetaRecords, secretID, secret, time.Time{})
+	})
+	if err != nil {
+		return fmt.Errorf("id secret: %w", err)
+	}
+	s.ids, err = newIDCodec(secret)
+	return err
+}
+
+// update is records.Update with the errors of the disk as refusals.
+func (s *Store) update(ctx context.Context, fn func(Tx) error) error {
+	return refusal(s.records.Update(ctx, fn))
+}
+
+// view is records.View with the errors of the disk as refusals.
+func (s *Store) view(ctx context.Context, fn func(Tx) error) error {
+	return refusal(s.records.View(ctx, fn))
+}

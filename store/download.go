@@ -1,0 +1,384 @@
+package store
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+	"time"
+)
+
+// Span is a range of bytes, [From, To).
+type Span struct{ From, To int64 }
+
+// Download is an opened content: an io.ReadSeeker for http.ServeContent, and
+// the counting that goes with it. One goroutine uses it; Close it.
+//
+// The order of calls on a counted one: Reserve before the first byte, Settle
+// after the last. Both do nothing where nothing is counted.
+type Download struct {
+	s       *Store
+	ref     Ref
+	file    *File
+	key     Key // of the record whose uses are counted
+	max     int64
+	expires time.Time
+	runs    []run
+	inline  []byte
+
+	id        uint64 // of the reservation, 0 = none
+	completed bool   // Settle completed a use
+	pos       int64
+	part      io.ReadCloser // open segment
+	partEnd   int64         // where it ends; part is at pos
+}
+
+// Open checks that the content may be read now (existence, expiry, uses,
+// permission) and opens it. It reserves nothing. With ref.Token the token is
+// the permission, else the file's own link; a file in a session without token
+// needs the session's owner.
+func (s *Store) Open(ctx context.Context, c Caller, ref Ref) (*Download, error) {
+	a := toFetch
+	if ref.Session != "" && ref.Token == "" {
+		a = toSession
+	}
+	if err := s.permit(c, a, nil); err != nil {
+		return nil, err
+	}
+	d := &Download{s: s, ref: ref}
+	err := s.view(ctx, func(tx Tx) error {
+		f, err := s.find(tx, ref, s.now())
+		if err != nil {
+			return err
+		}
+		if err := s.permit(c, a, f.owner()); err != nil {
+			return err
+		}
+		if !f.file.stored {
+			return Refuse(Conflict, "the file has no content yet")
+		}
+		return d.open(tx, f)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// open copies what the download needs out of the records.
+func (d *Download) open(tx Tx, f *found) error {
+	d.expires, d.runs = f.linkExpires(), f.file.runs
+	d.key, d.max = f.counts()
+	downloads := int64(0)
+	if d.max > 0 {
+		u, err := getUses(tx, d.key)
+		if err != nil {
+			return err
+		}
+		if u.complete >= d.max {
+			return f.used(errUsedUp)
+		}
+		downloads = u.complete
+	}
+	if f.file.inline {
+		doc, err := tx.Get(ContentRecords, f.fileKey[:])
+		if err != nil {
+			return err
+		}
+		if int64(len(doc)) != f.file.size {
+			return fmt.Errorf("content of %s: %d bytes of %d: %w", f.fileKey, len(doc), f.file.size, fs.ErrNotExist)
+		}
+		d.inline = slices.Clone(doc)
+	}
+	d.file = d.s.render(f, downloads)
+	return nil
+}
+
+// counts returns the key under which downloads are counted, and the limit (0 =
+// none).
+func (f *found) counts() (Key, int64) {
+	if f.token != nil {
+		return f.tokenKey, f.token.max
+	}
+	return f.fileKey, f.file.max
+}
+
+// File is the file as it was when it was opened. Its Downloads are those of the
+// link.
+func (d *Download) File() *File { return d.file }
+
+// Expires is when this link ends: the token's expiry if there is one, else the file's.
+func (d *Download) Expires() time.Time { return d.expires }
+
+// Counted tells whether a limit counts this download.
+func (d *Download) Counted() bool { return d.max > 0 }
+
+// Left is how many downloads the link has left, -1 without a limit.
+func (d *Download) Left() int64 {
+	if d.max == 0 {
+		return -1
+	}
+	return max(d.max-d.file.Downloads, 0)
+}
+
+// Reserve takes the spans for this download in one Update, or refuses: Busy
+// (with RetryAfter), Used, Expired, NotFound.
+func (d *Download) Reserve(ctx context.Context, spans []Span) error {
+	if d.max == 0 {
+		return nil
+	}
+	var id [8]byte
+	rand.Read(id[:]) // never fails
+	reservation := binary.BigEndian.Uint64(id[:])
+	err := d.s.update(ctx, func(tx Tx) error {
+		now := d.s.now()
+		f, u, err := d.uses(tx, now)
+		if err != nil {
+			return err
+		}
+		_, limit := f.counts()
+		if err := u.reserve(now, d.file.Size, limit, reservation, d.s.node, spans, d.s.o.BurnAtStart); err != nil {
+			return f.used(err)
+		}
+		return d.put(tx, f, u)
+	})
+	switch {
+	case err == nil:
+		d.id = reservation
+		d.s.stats.reserved.Add(1)
+	case KindOf(err) == Busy:
+		d.s.stats.busy.Add(1)
+	}
+	return err
+}
+
+// uses reads the record that counts, with what is dead taken out of it.
+func (d *Download) uses(tx Tx, now time.Time) (*found, *usesRec, error) {
+	f, err := d.s.find(tx, d.ref, now)
+	if err != nil {
+		return nil, nil, err
+	}
+	u, err := getUses(tx, d.key)
+	if err != nil {
+		return nil, nil, err
+	}
+	d.s.stats.lapsed.Add(u.settleDead(now, d.file.Size, d.s.o.Lease, d.s.alive(tx, now)))
+	return f, u, nil
+}
+
+// usedGrace is how long an upload stays that has just been used up: its last
+// download may yet turn out not to have arrived.
+const usedGrace = time.Minute
+
+// put writes the record that counts. An upload that is used up is due soon.
+func (d *Download) put(tx Tx, f *found, u *usesRec) error {
+	if err := putUses(tx, d.key, u); err != nil {
+		return err
+	}
+	if f.token != nil || f.file.max == 0 {
+		return nil
+	}
+	due := f.file.expires
+	if end := d.s.now().Add(usedGrace); u.complete >= f.file.max && (due.IsZero() || end.Before(due)) {
+		due = end
+	}
+	return tx.Put(FileRecords, f.fileKey[:], f.file.encode(), due)
+}
+
+// Settle ends the reservation: delivered went out for certain; doubtful (may
+// be empty) went into the kernel but may not have arrived. It is called once,
+// with a context that outlives the request, and also when nothing went out.
+func (d *Download) Settle(ctx context.Context, delivered, doubtful []Span) error {
+	for _, s := range delivered {
+		d.s.stats.bytesOut.Add(s.To - s.From)
+	}
+	for _, s := range doubtful {
+		d.s.stats.bytesOut.Add(s.To - s.From)
+	}
+	switch {
+	case d.max == 0:
+		if len(delivered) == 1 && covers(delivered, d.file.Size) || d.file.Size == 0 && len(delivered) > 0 {
+			d.s.tally.add(d.key)
+		}
+		return nil
+	case d.id == 0:
+		return nil
+	}
+	id := d.id
+	d.id = 0
+	err := d.s.update(ctx, func(tx Tx) error {
+		d.completed = false
+		now := d.s.now()
+		f, u, err := d.uses(tx, now)
+		if KindOf(err) != 0 {
+			return nil // expired or deleted meanwhile: nothing is left to count
+		}
+		if err != nil {
+			return err
+		}
+		d.completed = u.settle(now, d.file.Size, id, delivered, doubtful) || d.s.o.BurnAtStart
+		return d.put(tx, f, u)
+	})
+	if err == nil && d.completed {
+		d.s.stats.completed.Add(1)
+		if d.ref.Token != "" {
+			if key, ok := d.s.ids.key(d.ref.File); ok {
+				d.s.tally.add(key)
+			}
+		}
+	}
+	return err
+}
+
+// Reopen takes back the certainty of the last bytes of a settled download: the
+// connection was reset after them. It does nothing unless that download
+// completed a use, and with burn at start.
+func (d *Download) Reopen(ctx context.Context, doubtful []Span) error {
+	if !d.completed || d.s.o.BurnAtStart {
+		return nil
+	}
+	d.completed = false
+	reopened := false
+	err := d.s.update(ctx, func(tx Tx) error {
+		now := d.s.now()
+		f, u, err := d.uses(tx, now)
+		if KindOf(err) != 0 {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if reopened = u.reopen(now, d.file.Size, doubtful); !reopened {
+			return nil
+		}
+		return d.put(tx, f, u)
+	})
+	if err == nil && reopened {
+		d.s.stats.reopened.Add(1)
+	}
+	return err
+}
+
+// Seek implements io.Seeker.
+func (d *Download) Seek(offset int64, whence int) (int64, error) {
+	switch whence {
+	case io.SeekCurrent:
+		offset += d.pos
+	case io.SeekEnd:
+		offset += d.file.Size
+	}
+	if offset < 0 {
+		return 0, errors.New("seek before the start")
+	}
+	if offset != d.pos {
+		d.closePart()
+		d.pos = offset
+	}
+	return offset, nil
+}
+
+// Read implements io.Reader.
+func (d *Download) Read(p []byte) (int, error) {
+	if d.pos >= d.file.Size {
+		return 0, io.EOF
+	}
+	if d.file.Size > 0 && d.runs == nil {
+		n := copy(p, d.inline[d.pos:])
+		d.pos += int64(n)
+		return n, nil
+	}
+	part, left, err := d.segment()
+	if err != nil {
+		return 0, err
+	}
+	n, err := part.Read(p[:min(int64(len(p)), left)])
+	d.pos += int64(n)
+	if err == io.EOF && n == 0 {
+		err = io.ErrUnexpectedEOF // the blob is shorter than its record says
+	} else if err == io.EOF {
+		err = nil
+	}
+	return n, err
+}
+
+// SendTo writes at most n bytes from the current position to w, segment by
+// segment, so that an io.ReaderFrom on a TCP connection can use sendfile
+// (w.ReadFrom is called with an *io.LimitedReader over an *os.File where the
+// backend has files). It returns how much w took; fewer than n without an
+// error is the end of the content.
+func (d *Download) SendTo(w io.Writer, n int64) (total int64, err error) {
+	n = min(n, d.file.Size-d.pos)
+	if n > 0 && d.runs == nil {
+		m, err := w.Write(d.inline[d.pos : d.pos+n])
+		d.pos += int64(m)
+		return int64(m), err
+	}
+	for total < n {
+		part, left, err := d.segment()
+		if err != nil {
+			return total, err
+		}
+		want := min(left, n-total)
+		m, err := io.CopyN(w, part, want)
+		total += m
+		d.pos += m
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		if err != nil {
+			// A file has been read further than w took; begin anew at pos.
+			d.closePart()
+			return total, err
+		}
+	}
+	return total, nil
+}
+
+// segment returns a reader that stands at the current position, and how many
+// bytes are left in it.
+func (d *Download) segment() (io.Reader, int64, error) {
+	if d.part != nil && d.pos < d.partEnd {
+		return d.part, d.partEnd - d.pos, nil
+	}
+	d.closePart()
+	start := int64(0)
+	for _, r := range d.runs {
+		if d.pos >= start+r.size {
+			start += r.size
+			continue
+		}
+		i := (d.pos - start) / r.seg
+		from := start + i*r.seg
+		end := min(from+r.seg, start+r.size)
+		part, err := d.s.blobs.Open(context.Background(), r.blob(i), d.pos-from, end-d.pos)
+		if err != nil {
+			return nil, 0, fmt.Errorf("open content: %w", err)
+		}
+		d.part, d.partEnd = part, end
+		return part, end - d.pos, nil
+	}
+	return nil, 0, fmt.Errorf("content ends at %d: %w", d.pos, io.ErrUnexpectedEOF)
+}
+
+func (d *Download) closePart() {
+	if d.part != nil {
+		d.part.Close()
+		d.part = nil
+	}
+}
+
+// Close ends the download. A reservation that was never settled is settled as
+// if nothing had gone out.
+func (d *Download) Close() error {
+	d.closePart()
+	if d.id == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	return d.Settle(ctx, nil, nil)
+}

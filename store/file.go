@@ -1,0 +1,171 @@
+package store
+
+import (
+	"context"
+	"slices"
+	"time"
+)
+
+// File returns a file to its owner. ref.Token is ignored.
+func (s *Store) File(ctx context.Context, c Caller, ref Ref) (out *File, err error) {
+	if err := s.permit(c, ref.action(), nil); err != nil {
+		return nil, err
+	}
+	err = s.view(ctx, func(tx Tx) error {
+		f, err := s.mine(tx, c, ref)
+		if err != nil {
+			return err
+		}
+		out, err = s.show(tx, f)
+		return err
+	})
+	return out, err
+}
+
+// mine finds a file that the caller may manage.
+func (s *Store) mine(tx Tx, c Caller, ref Ref) (*found, error) {
+	f, err := s.find(tx, Ref{Session: ref.Session, File: ref.File}, s.now())
+	if err != nil {
+		return nil, err
+	}
+	return f, s.permit(c, f.action(), f.owner())
+}
+
+// action is what using a file means to permission, as far as its name tells.
+func (r Ref) action() action {
+	if r.Session != "" {
+		return toSession
+	}
+	return toOwn
+}
+
+// PatchFile changes TTL (from now), Name, Type, Tags, MaxDownloads.
+func (s *Store) PatchFile(ctx context.Context, c Caller, ref Ref, spec FileSpec) (out *File, err error) {
+	if err := s.permit(c, ref.action(), nil); err != nil {
+		return nil, err
+	}
+	most := s.o.MaxUploadTTL
+	if ref.Session != "" {
+		most = s.o.MaxSessionTTL
+	}
+	spec.Size = nil
+	err = s.update(ctx, func(tx Tx) error {
+		f, err := s.mine(tx, c, ref)
+		if err != nil {
+			return err
+		}
+		now := s.now()
+		original := f.file.original
+		if spec.Tags != nil {
+			if err := unindex(tx, f); err != nil {
+				return err
+			}
+		}
+		if err := f.file.apply(spec, now, most); err != nil {
+			return err
+		}
+		if spec.OriginalName == nil && original != "" {
+			f.file.original = original // a rename does not change what the client once sent
+		}
+		if spec.Tags != nil {
+			if err := s.index(tx, f); err != nil {
+				return err
+			}
+		}
+		f.file.updated = now
+		if err := putFile(tx, f.fileKey, f.file); err != nil {
+			return err
+		}
+		out, err = s.show(tx, f)
+		return err
+	})
+	return out, err
+}
+
+// DeleteFile removes a file, its content and its tokens. It is unknown
+// afterwards, not expired.
+func (s *Store) DeleteFile(ctx context.Context, c Caller, ref Ref) error {
+	if err := s.permit(c, ref.action(), nil); err != nil {
+		return err
+	}
+	return s.update(ctx, func(tx Tx) error {
+		f, err := s.mine(tx, c, ref)
+		if err != nil {
+			return err
+		}
+		d := newDropper(s, s.now())
+		if err := d.drop(tx, f.fileKey, f.file, deleted); err != nil {
+			return err
+		}
+		return d.finish(tx)
+	})
+}
+
+// Files lists files, newest first; expired ones are left out. Every page costs
+// a bounded number of reads: it may hold fewer items than asked for, even none,
+// and still have a next one.
+func (s *Store) Files(ctx context.Context, c Caller, q Query) (page Page[*File], err error) {
+	a := toOwn
+	if q.Session != "" {
+		a = toSession
+	}
+	if err := s.permit(c, a, nil); err != nil {
+		return page, err
+	}
+	if q.All && !c.Admin {
+		return page, Refuse(Denied, "only an administrator sees everything")
+	}
+	now := s.now()
+	err = s.view(ctx, func(tx Tx) error {
+		l := lister{s: s, in: IndexRecords, q: q}
+		switch {
+		case q.Session != "":
+			key, session, err := s.findSession(tx, q.Session, now)
+			if err != nil {
+				return err
+			}
+			if err := s.permit(c, toSession, &session.owner); err != nil {
+				return err
+			}
+			l.prefix = bySession(key)
+		case q.All:
+			l.in = FileRecords
+		case q.Tag != "":
+			l.prefix = byTag(c.Name, q.Tag)
+		default:
+			l.prefix = byOwner(c.Name)
+		}
+		sessions := map[Key]*sessionRec{}
+		page, err = list(&l, tx, func(key Key) (*File, error) { return s.listed(tx, key, q, now, sessions) })
+		return err
+	})
+	return page, err
+}
+
+// listed returns a file for a list, nil if it does not belong there.
+func (s *Store) listed(tx Tx, key Key, q Query, now time.Time, sessions map[Key]*sessionRec) (*File, error) {
+	rec, err := getFile(tx, key)
+	if err != nil || rec == nil || rec.reason != alive {
+		return nil, err
+	}
+	if q.Tag != "" && !slices.Contains(rec.tags, q.Tag) {
+		return nil, nil
+	}
+	f := &found{file: rec, fileKey: key, sessionKey: rec.session}
+	if !rec.session.zero() {
+		session, ok := sessions[rec.session]
+		if !ok {
+			if session, err = sessionAt(tx, rec.session, now); err != nil && KindOf(err) == 0 {
+				return nil, err
+			}
+			sessions[rec.session] = session
+		}
+		if f.session = session; session == nil {
+			return nil, nil
+		}
+	}
+	if !now.Before(f.expires()) {
+		return nil, nil
+	}
+	return s.show(tx, f)
+}

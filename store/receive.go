@@ -1,0 +1,245 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"crypto/subtle"
+	"fmt"
+	"io"
+	"time"
+)
+
+// Incoming describes a body that is about to be received.
+type Incoming struct {
+	Size   int64  // length if known, -1 if not
+	SHA256 []byte // expected digest, nil if the client sent none
+}
+
+// Content is a durable body that no record refers to yet, or a small one that
+// will become durable with its record. It is attached by CreateUpload or
+// StoreFile, else it must be discarded.
+type Content struct {
+	s      *Store
+	size   int64
+	sha    []byte
+	head   []byte  // at most sniffLen bytes, to guess a type from
+	inline *[]byte // nil: in the blobs
+	run    run
+	over   bool // attached or discarded
+}
+
+// sniffLen is how many bytes of a content are looked at to guess its type.
+const sniffLen = 512
+
+// Size is the length in bytes.
+func (c *Content) Size() int64 { return c.size }
+
+// Discard gives the content up; nothing happens if it was attached.
+func (c *Content) Discard() {
+	if c == nil || c.over {
+		return
+	}
+	c.release()
+	if c.inline == nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		if err := c.s.deleteRun(ctx, c.run); err != nil {
+			c.s.o.Log.Warn("discard content", "error", err) // the sweep will find it
+		}
+		c.s.unpend(c.run.key)
+	}
+}
+
+// release returns what was lent. The content is of no use afterwards.
+func (c *Content) release() {
+	c.over = true
+	if c.inline != nil && cap(*c.inline) <= 2*smallPiece {
+		c.s.buffers.inline.Put(c.inline)
+	}
+}
+
+// attached is called when a record refers to the content.
+func (c *Content) attached() {
+	c.release()
+	if c.inline == nil {
+		c.s.unpend(c.run.key)
+	}
+}
+
+func (s *Store) unpend(key Key) {
+	s.mu.Lock()
+	delete(s.pending, key)
+	s.mu.Unlock()
+}
+
+// MayUpload refuses what Receive would refuse of this caller and size (-1 =
+// unknown), without reading anything.
+func (s *Store) MayUpload(ctx context.Context, c Caller, size int64) error {
+	if err := s.permit(c, toUpload, nil); err != nil {
+		return err
+	}
+	return s.mayHold(ctx, c.Name, size)
+}
+
+// mayHold refuses a body that is too large for the limits, the owner's quota or
+// the disk.
+func (s *Store) mayHold(ctx context.Context, owner string, size int64) error {
+	if s.o.FileSize > 0 && size > s.o.FileSize {
+		return errTooLarge(s.o.FileSize)
+	}
+	if s.o.UserQuota > 0 {
+		err := s.view(ctx, func(tx Tx) error {
+			u, err := getUsage(tx, owner)
+			if err != nil {
+				return err
+			}
+			return s.quota(u, max(size, 0))
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return s.room(max(size, 0))
+}
+
+// room refuses n more bytes when the disk's reserve would be touched.
+func (s *Store) room(n int64) error {
+	if s.o.Free == nil || s.o.FreeSpace <= 0 {
+		return nil
+	}
+	free, err := s.o.Free()
+	if err != nil {
+		return RefuseCause(Unavailable, "the storage does not answer", err)
+	}
+	if free-s.incoming.Load()-n < s.o.FreeSpace {
+		return Refuse(NoSpace, "no space left on the server")
+	}
+	return nil
+}
+
+// Receive reads body to its end and makes it durable. It refuses early, before
+// the first byte, what cannot succeed (no account, too large, no space, quota).
+// Errors of body itself come back wrapped.
+//
+// It is also the way to the content of a session's file; MayStore has then
+// been asked before, so that a session whose id is enough (open sessions) needs
+// no account here.
+func (s *Store) Receive(ctx context.Context, c Caller, r io.Reader, in Incoming) (*Content, error) {
+	if err := s.mayHold(ctx, c.Name, in.Size); err != nil {
+		return nil, err
+	}
+	want := in.Size
+	if want < 0 {
+		want = -1
+	} else {
+		s.incoming.Add(want)
+	}
+	b := &body{ctx: ctx, s: s, r: r, limit: s.o.FileSize, want: want, hash: s.newHash(in.SHA256), space: spaceStep}
+	if want >= 0 {
+		defer func() { s.incoming.Add(-max(want-b.n, 0)) }()
+	}
+	content, err := s.receive(ctx, b)
+	if err != nil {
+		return nil, refusal(err)
+	}
+	if b.hash != nil {
+		content.sha = b.hash.Sum(nil)
+	}
+	if in.SHA256 != nil && subtle.ConstantTimeCompare(in.SHA256, content.sha) != 1 {
+		content.Discard()
+		return nil, Refuse(Mismatch, "the content does not match its digest")
+	}
+	if s.o.NoDigest {
+		content.sha = nil
+	}
+	return content, nil
+}
+
+// receive keeps a body that turns out to be small in memory and sends any other
+// to the blobs.
+func (s *Store) receive(ctx context.Context, b *body) (*Content, error) {
+	c := &Content{s: s}
+	if b.want > s.o.Inline {
+		return c, s.receiveRun(ctx, b, c)
+	}
+	buf := s.buffers.inline.Get().(*[]byte)
+	err := b.readSmall(buf, s.o.Inline)
+	if err == io.EOF {
+		c.inline, c.size, c.head = buf, int64(len(*buf)), (*buf)[:min(len(*buf), sniffLen)]
+		return c, nil
+	}
+	if err != nil {
+		s.buffers.inline.Put(buf)
+		return nil, err
+	}
+	c.head = bytes.Clone((*buf)[:min(len(*buf), sniffLen)])
+	b.head = *buf
+	err = s.receiveRun(ctx, b, c)
+	s.buffers.inline.Put(buf)
+	return c, err
+}
+
+// receiveRun sends a body to the blobs.
+func (s *Store) receiveRun(ctx context.Context, b *body, c *Content) error {
+	c.run = run{key: newKey(time.Now()), count: 1}
+	s.mu.Lock()
+	s.pending[c.run.key] = true
+	s.mu.Unlock()
+	n, err := s.blobs.Put(ctx, c.run.blob(0), b, b.want)
+	if err != nil {
+		s.unpend(c.run.key)
+		return fmt.Errorf("store content: %w", err)
+	}
+	if c.head == nil {
+		c.head = b.first
+	}
+	c.size, c.run.size, c.run.seg = n, n, n
+	return nil
+}
+
+// readSmall reads into buf, which grows as the body does, until the end (io.EOF)
+// or until there is more than limit (nil; what was read is then in buf and the
+// body's count and hash know nothing of it).
+func (b *body) readSmall(buf *[]byte, limit int64) error {
+	p := (*buf)[:0]
+	defer func() { *buf = p }()
+	if b.want >= 0 && b.want <= limit && int64(cap(p)) <= b.want {
+		p = make([]byte, 0, b.want+1)
+	}
+	for int64(len(p)) <= limit {
+		if len(p) == cap(p) {
+			p = append(p, make([]byte, max(4<<10, len(p)))...)[:len(p)]
+		}
+		n, err := b.r.Read(p[len(p):min(int64(cap(p)), limit+1)])
+		p = p[:len(p)+n]
+		switch {
+		case err == io.EOF && int64(len(p)) <= limit:
+			return b.whole(p)
+		case err != nil && err != io.EOF:
+			return &bodyError{err}
+		case err == io.EOF:
+			return nil // exactly one byte too many; the next read says EOF again
+		case n == 0:
+			if err := context.Cause(b.ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// whole takes p as the whole body.
+func (b *body) whole(p []byte) error {
+	b.n = int64(len(p))
+	b.s.stats.bytesIn.Add(b.n)
+	if b.want >= 0 {
+		b.s.incoming.Add(-b.n)
+	}
+	if b.limit > 0 && b.n > b.limit {
+		return errTooLarge(b.limit)
+	}
+	if b.hash != nil {
+		b.hash.Write(p)
+	}
+	return b.end(io.EOF)
+}

@@ -1,0 +1,158 @@
+package store
+
+import (
+	"context"
+	"time"
+)
+
+// CreateSession makes a session of the caller's.
+func (s *Store) CreateSession(ctx context.Context, c Caller, spec SessionSpec) (*Session, error) {
+	if err := s.permit(c, toSession, nil); err != nil {
+		return nil, err
+	}
+	now := s.now()
+	rec := &sessionRec{owner: c.Name, ttl: s.o.SessionTTL, created: now, updated: now, expires: now.Add(s.o.SessionTTL)}
+	if err := rec.apply(spec, now, s.o.MaxSessionTTL); err != nil {
+		return nil, err
+	}
+	key := newKey(now)
+	err := s.update(ctx, func(tx Tx) error {
+		if err := putSession(tx, key, rec); err != nil {
+			return err
+		}
+		return tx.Put(IndexRecords, entry(sessionsOf(rec.owner), key), nil, time.Time{})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s.showSession(key, rec), nil
+}
+
+// apply writes what a client says of a session into its record.
+func (r *sessionRec) apply(spec SessionSpec, now time.Time, most time.Duration) (err error) {
+	if spec.Name != nil {
+		if r.name = ""; *spec.Name != "" {
+			r.name = cleanName(*spec.Name)
+		}
+	}
+	if spec.TTL != nil {
+		if r.ttl, err = cleanTTL(*spec.TTL, most); err != nil {
+			return err
+		}
+		r.expires = now.Add(r.ttl)
+	}
+	return nil
+}
+
+func putSession(tx Tx, key Key, r *sessionRec) error {
+	return tx.Put(SessionRecords, key[:], r.encode(), r.expires)
+}
+
+func (s *Store) showSession(key Key, r *sessionRec) *Session {
+	return &Session{ID: s.ids.id(key), Owner: r.owner, Name: r.name, TTL: r.ttl, Created: r.created, Updated: r.updated, Expires: r.expires}
+}
+
+// Session returns a session to its owner (with open sessions: to anyone who
+// knows the id).
+func (s *Store) Session(ctx context.Context, c Caller, id string) (out *Session, err error) {
+	if err := s.permit(c, toSession, nil); err != nil {
+		return nil, err
+	}
+	err = s.view(ctx, func(tx Tx) error {
+		key, rec, err := s.mySession(tx, c, id)
+		if err == nil {
+			out = s.showSession(key, rec)
+		}
+		return err
+	})
+	return out, err
+}
+
+// mySession finds a session that the caller may use.
+func (s *Store) mySession(tx Tx, c Caller, id string) (Key, *sessionRec, error) {
+	key, rec, err := s.findSession(tx, id, s.now())
+	if err != nil {
+		return key, nil, err
+	}
+	return key, rec, s.permit(c, toSession, &rec.owner)
+}
+
+// Sessions lists the caller's sessions, newest first; an administrator may ask
+// for all. With open sessions a stranger has none to list.
+func (s *Store) Sessions(ctx context.Context, c Caller, q Query) (page Page[*Session], err error) {
+	if err := s.permit(c, toOwn, nil); err != nil {
+		return page, err
+	}
+	if q.All && !c.Admin {
+		return page, Refuse(Denied, "only an administrator sees everything")
+	}
+	now := s.now()
+	err = s.view(ctx, func(tx Tx) error {
+		l := lister{s: s, in: IndexRecords, prefix: sessionsOf(c.Name), q: q}
+		if q.All {
+			l.in, l.prefix = SessionRecords, nil
+		}
+		page, err = list(&l, tx, func(key Key) (*Session, error) {
+			rec, err := sessionAt(tx, key, now)
+			switch {
+			case err == nil:
+				return s.showSession(key, rec), nil
+			case KindOf(err) != 0:
+				return nil, nil
+			}
+			return nil, err
+		})
+		return err
+	})
+	return page, err
+}
+
+// PatchSession changes TTL (from now) and Name. Files without a TTL of their
+// own live and end with the session.
+func (s *Store) PatchSession(ctx context.Context, c Caller, id string, spec SessionSpec) (out *Session, err error) {
+	if err := s.permit(c, toSession, nil); err != nil {
+		return nil, err
+	}
+	err = s.update(ctx, func(tx Tx) error {
+		key, rec, err := s.mySession(tx, c, id)
+		if err != nil {
+			return err
+		}
+		now := s.now()
+		if err := rec.apply(spec, now, s.o.MaxSessionTTL); err != nil {
+			return err
+		}
+		rec.updated = now
+		out = s.showSession(key, rec)
+		return putSession(tx, key, rec)
+	})
+	return out, err
+}
+
+// DeleteSession removes a session and everything below it: at once for every
+// reader, from the storage by the next Purge.
+func (s *Store) DeleteSession(ctx context.Context, c Caller, id string) error {
+	if err := s.permit(c, toSession, nil); err != nil {
+		return err
+	}
+	return s.update(ctx, func(tx Tx) error {
+		key, rec, err := s.mySession(tx, c, id)
+		if err != nil {
+			return err
+		}
+		return s.endSession(tx, key, rec, deleted)
+	})
+}
+
+// endSession makes a session a tombstone that is due at once, so that Purge
+// goes on with its files.
+func (s *Store) endSession(tx Tx, key Key, rec *sessionRec, why reason) error {
+	if err := tx.Delete(IndexRecords, entry(sessionsOf(rec.owner), key)); err != nil {
+		return err
+	}
+	end := &sessionRec{reason: why, owner: rec.owner, expires: rec.expires}
+	if why == deleted {
+		end.expires = s.now()
+	}
+	return putSession(tx, key, end)
+}

@@ -1,0 +1,174 @@
+package store
+
+import (
+	"fmt"
+	"mime"
+	"path"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Bounds of what clients may say of a file.
+const (
+	maxName     = 255  // bytes of a cleaned name
+	maxOriginal = 1024 // bytes of a name as sent
+	maxType     = 255
+	maxTags     = 32
+	maxTag      = 128
+	maxCount    = 1 << 31 // downloads
+)
+
+// cleanName makes a name that is safe to offer as a file name anywhere: the
+// last element of a path, without control characters and without the marks
+// that reverse the direction of writing, valid UTF-8, at most 255 bytes.
+func cleanName(name string) string {
+	name = strings.ToValidUTF8(name, "\ufffd")
+	name = name[strings.LastIndexAny(name, `/\`)+1:]
+	name = strings.TrimSpace(strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' || r == '\u2029' {
+			return -1
+		}
+		return r
+	}, name))
+	if strings.Trim(name, ".") == "" {
+		return "unnamed"
+	}
+	if len(name) > maxName {
+		ext := path.Ext(name)
+		if len(ext) > 16 {
+			ext = ""
+		}
+		name = cut(name, maxName-len(ext)) + ext
+	}
+	return name
+}
+
+// cut shortens s to at most n bytes of whole runes.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
+}
+
+// cleanTags checks tags and drops repeated ones.
+func cleanTags(tags []string) ([]string, error) {
+	var out []string
+	seen := map[string]bool{}
+	for _, t := range tags {
+		t = strings.TrimSpace(t)
+		switch {
+		case t == "" || seen[t]:
+			continue
+		case len(t) > maxTag || !utf8.ValidString(t) || strings.ContainsFunc(t, unicode.IsControl):
+			return nil, Refuse(Invalid, fmt.Sprintf("bad tag: at most %d bytes of UTF-8 without control characters", maxTag))
+		case len(out) == maxTags:
+			return nil, Refuse(Invalid, fmt.Sprintf("too many tags: at most %d", maxTags))
+		}
+		seen[t] = true
+		out = append(out, t)
+	}
+	return out, nil
+}
+
+// cleanTTL checks a TTL against its maximum.
+func cleanTTL(ttl, most time.Duration) (time.Duration, error) {
+	if ttl < time.Second || ttl > most {
+		return 0, Refuse(Invalid, fmt.Sprintf("ttl must be between 1 and %d seconds", int64(most/time.Second)))
+	}
+	return ttl, nil
+}
+
+// cleanMax checks a download limit.
+func cleanMax(n, least int64) (int64, error) {
+	if n < least || n > maxCount {
+		return 0, Refuse(Invalid, fmt.Sprintf("max_downloads must be between %d and %d", least, int64(maxCount)))
+	}
+	return n, nil
+}
+
+// typeOf returns the media type of a file: what the client said if that is one,
+// else what the name's extension says, else text or not by the first bytes.
+func typeOf(said, name string, head []byte) string {
+	if len(said) <= maxType {
+		if t, params, err := mime.ParseMediaType(said); err == nil && strings.Contains(t, "/") {
+			if f := mime.FormatMediaType(t, params); f != "" {
+				return f
+			}
+		}
+	}
+	if t := mime.TypeByExtension(strings.ToLower(path.Ext(name))); t != "" {
+		return t
+	}
+	if len(head) > 0 && looksLikeText(head) {
+		return "text/plain; charset=utf-8"
+	}
+	return "application/octet-stream"
+}
+
+func looksLikeText(head []byte) bool {
+	if len(head) == sniffLen { // it may end in the middle of a rune
+		for i := 1; i < utf8.UTFMax; i++ {
+			if utf8.RuneStart(head[len(head)-i]) {
+				head = head[:len(head)-i]
+				break
+			}
+		}
+	}
+	if !utf8.Valid(head) {
+		return false
+	}
+	for _, b := range head {
+		if b < ' ' && b != '\t' && b != '\n' && b != '\r' && b != '\f' && b != 0x1b || b == 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// apply writes what a client says of a file into its record. most is the
+// longest TTL.
+func (f *fileRec) apply(spec FileSpec, now time.Time, most time.Duration) error {
+	if spec.Name != nil {
+		f.name = cleanName(*spec.Name)
+		f.original = cut(strings.ToValidUTF8(*spec.Name, "\ufffd"), maxOriginal)
+	}
+	if spec.OriginalName != nil {
+		f.original = cut(strings.ToValidUTF8(*spec.OriginalName, "\ufffd"), maxOriginal)
+		if f.name == "" {
+			f.name = cleanName(f.original)
+		}
+	}
+	var err error
+	if spec.Type != nil {
+		f.mime = typeOf(*spec.Type, f.name, nil)
+	}
+	if spec.TTL != nil {
+		if f.ttl, err = cleanTTL(*spec.TTL, most); err != nil {
+			return err
+		}
+		f.expires = now.Add(f.ttl)
+	}
+	if spec.MaxDownloads != nil {
+		if f.max, err = cleanMax(*spec.MaxDownloads, 0); err != nil {
+			return err
+		}
+	}
+	if spec.Tags != nil {
+		if f.tags, err = cleanTags(*spec.Tags); err != nil {
+			return err
+		}
+	}
+	if spec.Size != nil && !f.stored {
+		if *spec.Size < 0 {
+			return Refuse(Invalid, "size must not be negative")
+		}
+		f.size = *spec.Size
+	}
+	return nil
+}

@@ -1,0 +1,132 @@
+package store
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// counters count since the start.
+type counters struct {
+	reserved, completed, lapsed, busy, reopened, bytesIn, bytesOut atomic.Int64
+}
+
+// Stats are counters since the start, for metrics.
+type Stats struct {
+	Reserved, Completed, Lapsed, Busy, Reopened int64 // counted downloads
+	BytesIn, BytesOut                           int64 // of contents
+}
+
+// Stats returns the counters.
+func (s *Store) Stats() Stats {
+	c := &s.stats
+	return Stats{
+		Reserved: c.reserved.Load(), Completed: c.completed.Load(), Lapsed: c.lapsed.Load(), Busy: c.busy.Load(),
+		Reopened: c.reopened.Load(), BytesIn: c.bytesIn.Load(), BytesOut: c.bytesOut.Load(),
+	}
+}
+
+// Usage sums what is stored, for metrics: files with content and their bytes.
+// It reads one record per account.
+func (s *Store) Usage(ctx context.Context) (files, bytes int64, err error) {
+	err = s.view(ctx, func(tx Tx) error {
+		files, bytes = 0, 0
+		for item, err := range tx.Scan(UsageRecords, nil, nil) {
+			if err != nil {
+				return err
+			}
+			u, err := decodeUsage(item.Doc)
+			if err != nil {
+				return err
+			}
+			files, bytes = files+u.files, bytes+u.bytes
+		}
+		return context.Cause(ctx)
+	})
+	return files, bytes, err
+}
+
+// tally collects finished downloads that no limit counts, and writes them about
+// once a second: they are statistics, so a crash may lose the last ones, and a
+// download costs no commit.
+type tally struct {
+	s *Store
+
+	mu     sync.Mutex
+	counts map[Key]int64 // guarded by mu
+	timer  *time.Timer   // guarded by mu; nil: nothing waits
+	closed bool          // guarded by mu
+	write  sync.WaitGroup
+}
+
+// mostTally is how many files may wait in the tally; beyond that downloads of
+// further files are not counted until it is written.
+const mostTally = 10_000
+
+func newTally(s *Store) *tally { return &tally{s: s, counts: map[Key]int64{}} }
+
+func (t *tally) add(key Key) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return
+	}
+	if _, ok := t.counts[key]; ok || len(t.counts) < mostTally {
+		t.counts[key]++
+	}
+	if t.timer == nil {
+		t.write.Add(1)
+		t.timer = time.AfterFunc(time.Second, func() {
+			defer t.write.Done()
+			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+			defer cancel()
+			if err := t.flush(ctx); err != nil {
+				t.s.o.Log.Warn("write download counts", "error", err)
+			}
+		})
+	}
+}
+
+// flush writes what has been collected.
+func (t *tally) flush(ctx context.Context) error {
+	t.mu.Lock()
+	counts := t.counts
+	t.counts, t.timer = map[Key]int64{}, nil
+	t.mu.Unlock()
+	if len(counts) == 0 {
+		return nil
+	}
+	return t.s.update(ctx, func(tx Tx) error {
+		for key, n := range counts {
+			rec, err := getFile(tx, key)
+			if err != nil {
+				return err
+			}
+			if rec == nil || rec.reason != alive {
+				continue
+			}
+			u, err := getUses(tx, key)
+			if err != nil {
+				return err
+			}
+			u.complete += n
+			if err := putUses(tx, key, u); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// close waits for a running write and writes the rest.
+func (t *tally) close(ctx context.Context) error {
+	t.mu.Lock()
+	t.closed = true
+	if t.timer != nil && t.timer.Stop() {
+		t.write.Done()
+	}
+	t.mu.Unlock()
+	t.write.Wait()
+	return t.flush(ctx)
+}

@@ -1,0 +1,99 @@
+package store
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// SweepResult is what one Sweep did.
+type SweepResult struct {
+	Seen, Removed int   // blobs
+	Bytes         int64 // removed
+}
+
+// sweepBatch is how many blobs are looked up in one View.
+const sweepBatch = 256
+
+// Sweep removes blobs that no record refers to and that are older than minAge
+// (and not being written by this process): what a crash has left. Where the
+// records are this process's alone minAge may be zero.
+func (s *Store) Sweep(ctx context.Context, minAge time.Duration) (r SweepResult, err error) {
+	var batch []BlobInfo
+	limit := time.Now().Add(-minAge)
+	for info, err := range s.blobs.List(ctx, "") {
+		if err != nil {
+			return r, fmt.Errorf("sweep: %w", err)
+		}
+		r.Seen++
+		if minAge > 0 && info.Modified.After(limit) {
+			continue
+		}
+		if batch = append(batch, info); len(batch) == sweepBatch {
+			if err := s.sweep(ctx, batch, &r); err != nil {
+				return r, fmt.Errorf("sweep: %w", err)
+			}
+			batch = batch[:0]
+		}
+	}
+	if err := s.sweep(ctx, batch, &r); err != nil {
+		return r, fmt.Errorf("sweep: %w", err)
+	}
+	return r, nil
+}
+
+// sweep removes the orphans of a batch. Whether a run is being written is asked
+// before the records are: what is not being written any more has its record by
+// then or will never have one.
+func (s *Store) sweep(ctx context.Context, batch []BlobInfo, r *SweepResult) error {
+	var idle []BlobInfo
+	s.mu.Lock()
+	for _, info := range batch {
+		if key, ok := runOf(info.Key); !ok || !s.pending[key] {
+			idle = append(idle, info)
+		}
+	}
+	s.mu.Unlock()
+	var orphans []BlobInfo
+	err := s.view(ctx, func(tx Tx) error {
+		orphans = orphans[:0]
+		for _, info := range idle {
+			key, ok := runOf(info.Key)
+			if !ok {
+				continue // not ours
+			}
+			doc, err := tx.Get(IndexRecords, runID(key))
+			if err != nil {
+				return err
+			}
+			if doc == nil {
+				orphans = append(orphans, info)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, info := range orphans {
+		if err := s.blobs.Delete(ctx, info.Key); err != nil {
+			return err
+		}
+		s.o.Log.Info("removed an orphan", "blob", info.Key, "size", info.Size)
+		r.Removed++
+		r.Bytes += info.Size
+	}
+	return context.Cause(ctx)
+}
+
+// runOf reads the run out of a blob's key.
+func runOf(blob string) (k Key, ok bool) {
+	name, _, ok := strings.Cut(blob, "/")
+	if !ok || len(name) != 2*len(k) {
+		return k, false
+	}
+	_, err := hex.Decode(k[:], []byte(name))
+	return k, err == nil
+}

@@ -1,0 +1,112 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// Blobs wait for their deletion as records: they are written in the Update that
+// drops the file, so that none is forgotten.
+
+// blob is the key of a run's i-th segment.
+func (r run) blob(i int64) string { return r.key.String() + "/" + strconv.FormatInt(i, 10) }
+
+// trash queues a run. pass is 1, or 2 for the second deletion, which catches
+// what a dying node wrote late.
+func (s *Store) trash(tx Tx, r run, pass uint64, due time.Time) error {
+	var e encoder
+	e.uint(1, uint64(r.count))
+	e.uint(2, pass)
+	return tx.Put(TrashRecords, r.key[:], e, due)
+}
+
+// trashRetry is when a deletion that failed is due again.
+const trashRetry = time.Second
+
+// deleters is how many blobs are deleted at once.
+const deleters = 4
+
+// purgeTrash deletes the blobs of runs that wait for it.
+func (s *Store) purgeTrash(ctx context.Context, r *PurgeResult, limit int) (int, error) {
+	type job struct {
+		run  run
+		pass uint64
+	}
+	var jobs []job
+	err := s.view(ctx, func(tx Tx) error {
+		items, err := tx.Due(TrashRecords, s.now(), min(limit, 256))
+		for _, item := range items {
+			j := job{}
+			j.run.key, _ = keyOf(item.ID)
+			for f, err := range fields(item.Doc) {
+				if err != nil {
+					return fmt.Errorf("trash record %x: %w", item.ID, err)
+				}
+				switch f.n {
+				case 1:
+					j.run.count = int64(f.v)
+				case 2:
+					j.pass = f.v
+				}
+			}
+			jobs = append(jobs, j)
+		}
+		return err
+	})
+	if err != nil || len(jobs) == 0 {
+		return 0, err
+	}
+	errs := make([]error, len(jobs))
+	var wg sync.WaitGroup
+	for w := range deleters {
+		wg.Go(func() {
+			for i := w; i < len(jobs); i += deleters {
+				errs[i] = s.deleteRun(ctx, jobs[i].run)
+			}
+		})
+	}
+	wg.Wait()
+	err = s.update(ctx, func(tx Tx) error {
+		for i, j := range jobs {
+			var err error
+			switch {
+			case errs[i] != nil:
+				err = s.trash(tx, j.run, j.pass, s.now().Add(trashRetry))
+			case j.pass == 1 && s.o.LateWrites > 0:
+				err = s.trash(tx, j.run, 2, s.now().Add(s.o.LateWrites))
+			default:
+				err = tx.Delete(TrashRecords, j.run.key[:])
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	for i, e := range errs {
+		if e == nil && jobs[i].pass == 1 {
+			r.Blobs++
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		s.o.Log.Warn("delete blobs, will try again", "error", err)
+	}
+	if len(jobs) == min(limit, 256) {
+		return limit, err
+	}
+	return 0, err
+}
+
+// deleteRun deletes all segments of a run.
+func (s *Store) deleteRun(ctx context.Context, r run) error {
+	for i := range r.count {
+		if err := s.blobs.Delete(ctx, r.blob(i)); err != nil {
+			return err
+		}
+	}
+	return nil
+}

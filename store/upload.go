@@ -1,0 +1,238 @@
+package store
+
+import (
+	"context"
+	"time"
+)
+
+// CreateUpload makes an upload of a received content, which is attached when
+// this returns nil.
+func (s *Store) CreateUpload(ctx context.Context, c Caller, spec FileSpec, content *Content) (*File, error) {
+	if err := s.permit(c, toUpload, nil); err != nil {
+		return nil, err
+	}
+	now := s.now()
+	f := &found{fileKey: newKey(now), file: &fileRec{owner: c.Name, ttl: s.o.UploadTTL, created: now, updated: now, expires: now.Add(s.o.UploadTTL)}}
+	if err := f.file.apply(spec, now, s.o.MaxUploadTTL); err != nil {
+		return nil, err
+	}
+	f.file.take(content, spec)
+	err := s.updateContent(ctx, content, func(tx Tx) error {
+		if err := s.attach(tx, f, content); err != nil {
+			return err
+		}
+		return s.index(tx, f)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s.render(f, 0), nil
+}
+
+// take makes the content that of the record.
+func (f *fileRec) take(c *Content, spec FileSpec) {
+	if f.name == "" {
+		f.name, f.original = "unnamed", "unnamed"
+	}
+	said := f.mime
+	if spec.Type != nil {
+		said = *spec.Type
+	}
+	f.mime = typeOf(said, f.name, c.head)
+	f.size, f.sha, f.stored, f.inline = c.size, c.sha, true, c.inline != nil
+	if !f.inline {
+		f.runs = []run{c.run}
+	}
+}
+
+// attach writes the record of a file with its content, within the quota.
+func (s *Store) attach(tx Tx, f *found, c *Content) error {
+	owner := *f.owner()
+	u, err := getUsage(tx, owner)
+	if err != nil {
+		return err
+	}
+	if err := s.quota(u, c.size); err != nil {
+		return err
+	}
+	u.files, u.bytes = u.files+1, u.bytes+c.size
+	if err := tx.Put(UsageRecords, usageID(owner), u.encode(), time.Time{}); err != nil {
+		return err
+	}
+	if c.inline != nil {
+		err = tx.Put(ContentRecords, f.fileKey[:], *c.inline, time.Time{})
+	} else {
+		err = tx.Put(IndexRecords, runID(c.run.key), f.fileKey[:], time.Time{})
+	}
+	if err != nil {
+		return err
+	}
+	return putFile(tx, f.fileKey, f.file)
+}
+
+// quota refuses more bytes than an account may store.
+func (s *Store) quota(u usageRec, more int64) error {
+	if s.o.UserQuota > 0 && u.bytes+more > s.o.UserQuota {
+		return Refuse(Quota, "your quota is used up")
+	}
+	return nil
+}
+
+func getUsage(tx Tx, owner string) (usageRec, error) {
+	doc, err := tx.Get(UsageRecords, usageID(owner))
+	if err != nil {
+		return usageRec{}, err
+	}
+	return decodeUsage(doc)
+}
+
+// index enters a file into the lists it belongs to.
+func (s *Store) index(tx Tx, f *found) error {
+	return eachIndex(f, func(id []byte) error { return tx.Put(IndexRecords, id, nil, time.Time{}) })
+}
+
+// unindex is the inverse of index.
+func unindex(tx Tx, f *found) error {
+	return eachIndex(f, func(id []byte) error { return tx.Delete(IndexRecords, id) })
+}
+
+func eachIndex(f *found, do func(id []byte) error) error {
+	if err := do(entry(byOwner(f.file.owner), f.fileKey)); err != nil {
+		return err
+	}
+	for _, t := range f.file.tags {
+		if err := do(entry(byTag(f.file.owner, t), f.fileKey)); err != nil {
+			return err
+		}
+	}
+	if f.file.session.zero() {
+		return nil
+	}
+	return do(entry(bySession(f.file.session), f.fileKey))
+}
+
+// CreateFile makes a file without content (state NEW) in a session.
+func (s *Store) CreateFile(ctx context.Context, c Caller, session string, spec FileSpec) (*File, error) {
+	if err := s.permit(c, toSession, nil); err != nil {
+		return nil, err
+	}
+	now := s.now()
+	rec := &fileRec{created: now, updated: now}
+	if err := rec.apply(spec, now, s.o.MaxSessionTTL); err != nil {
+		return nil, err
+	}
+	if s.o.FileSize > 0 && rec.size > s.o.FileSize {
+		return nil, errTooLarge(s.o.FileSize)
+	}
+	f := &found{fileKey: newKey(now), file: rec}
+	err := s.update(ctx, func(tx Tx) error {
+		var err error
+		if f.sessionKey, f.session, err = s.findSession(tx, session, now); err != nil {
+			return err
+		}
+		if err := s.permit(c, toSession, &f.session.owner); err != nil {
+			return err
+		}
+		rec.session, rec.owner = f.sessionKey, f.session.owner
+		if err := putFile(tx, f.fileKey, rec); err != nil {
+			return err
+		}
+		return s.index(tx, f)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s.render(f, 0), nil
+}
+
+// MayStore refuses what StoreFile would refuse before its content is read:
+// unknown file, not the owner, content already there, size beyond a limit.
+func (s *Store) MayStore(ctx context.Context, c Caller, ref Ref, size int64) error {
+	if err := s.permit(c, toSession, nil); err != nil {
+		return err
+	}
+	var owner string
+	err := s.view(ctx, func(tx Tx) error {
+		f, err := s.storable(tx, c, ref)
+		if err == nil {
+			owner = *f.owner()
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return s.mayHold(ctx, owner, size)
+}
+
+// storable finds a session's file that has no content yet.
+func (s *Store) storable(tx Tx, c Caller, ref Ref) (*found, error) {
+	f, err := s.find(tx, Ref{Session: ref.Session, File: ref.File}, s.now())
+	if err != nil {
+		return nil, err
+	}
+	if err := s.permit(c, f.action(), f.owner()); err != nil {
+		return nil, err
+	}
+	if f.file.stored {
+		return nil, Refuse(Conflict, "the file has its content already")
+	}
+	return f, nil
+}
+
+// StoreFile gives a file of a session its content, which is attached when this
+// returns nil. spec may set Name and Type where the file has none yet.
+func (s *Store) StoreFile(ctx context.Context, c Caller, ref Ref, spec FileSpec, content *Content) (*File, error) {
+	if err := s.permit(c, toSession, nil); err != nil {
+		return nil, err
+	}
+	var f *found
+	err := s.updateContent(ctx, content, func(tx Tx) error {
+		var err error
+		if f, err = s.storable(tx, c, ref); err != nil {
+			return err
+		}
+		if f.file.name != "" {
+			spec.Name, spec.OriginalName = nil, nil
+		}
+		if f.file.mime != "" {
+			spec.Type = nil
+		}
+		spec.Size = nil
+		now := s.now()
+		if err := f.file.apply(spec, now, s.o.MaxSessionTTL); err != nil {
+			return err
+		}
+		f.file.take(content, spec)
+		f.file.updated = now
+		return s.attach(tx, f, content)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s.render(f, 0), nil
+}
+
+// updateContent is update for a function that attaches a content. If the
+// function refused, the content stays the caller's; if the backend failed,
+// nobody knows whether a record refers to it now: it is then left to the sweep.
+func (s *Store) updateContent(ctx context.Context, c *Content, fn func(Tx) error) error {
+	unknown := false
+	err := s.update(ctx, func(tx Tx) error {
+		err := fn(tx)
+		unknown = err == nil
+		return err
+	})
+	if unknown || err == nil {
+		c.attached()
+	}
+	return err
+}
+
+// action is what using a file means to permission.
+func (f *found) action() action {
+	if f.session != nil {
+		return toSession
+	}
+	return toOwn
+}
