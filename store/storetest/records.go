@@ -97,6 +97,10 @@ func RecordsReopen(t *testing.T, first store.Records, reopen func() store.Record
 // sameBytes compares documents at once; cmp on its own goes byte by byte.
 var sameBytes = gocmp.Comparer(bytes.Equal)
 
+func sameItem(a, b store.Item) bool {
+	return bytes.Equal(a.ID, b.ID) && bytes.Equal(a.Doc, b.Doc) && a.Due.Equal(b.Due)
+}
+
 func update(t testing.TB, r store.Records, fn func(store.Tx) error) {
 	t.Helper()
 	if err := r.Update(context.WithoutCancel(t.Context()), fn); err != nil {
@@ -682,7 +686,7 @@ func testClaims(t *testing.T, r store.Records) {
 // testSnapshot: all documents are changed together, so a View that sees two
 // different ones sees no snapshot.
 func testSnapshot(t *testing.T, r store.Records) {
-	const docs, rounds = 20, 60
+	const docs, rounds = 12, 30
 	write := func(n int) error {
 		return r.Update(t.Context(), func(tx store.Tx) error {
 			for i := range docs {
@@ -769,8 +773,8 @@ func testModel(t *testing.T, r store.Records) {
 			}
 		}
 		slices.SortFunc(scanned, func(a, b store.Item) int { return bytes.Compare(b.ID, a.ID) })
-		if diff := gocmp.Diff(scanned, dump(t, r, in, prefix, from), sameBytes); diff != "" {
-			rt.Fatalf("Scan(%s, %q, %q) (-want +got):\n%s", in, prefix, from, diff)
+		if got := dump(t, r, in, prefix, from); !slices.EqualFunc(scanned, got, sameItem) {
+			rt.Fatalf("Scan(%s, %q, %q) (-want +got):\n%s", in, prefix, from, gocmp.Diff(scanned, got, sameBytes))
 		}
 		got := due(t, r, in, now, 1000)
 		if !slices.IsSortedFunc(got, func(a, b store.Item) int { return a.Due.Compare(b.Due) }) {
@@ -779,8 +783,8 @@ func testModel(t *testing.T, r store.Records) {
 		byID := func(a, b store.Item) int { return bytes.Compare(a.ID, b.ID) }
 		slices.SortFunc(dues, byID)
 		slices.SortFunc(got, byID)
-		if diff := gocmp.Diff(dues, got, sameBytes); diff != "" {
-			rt.Fatalf("Due(%s) (-want +got):\n%s", in, diff)
+		if !slices.EqualFunc(dues, got, sameItem) {
+			rt.Fatalf("Due(%s) (-want +got):\n%s", in, gocmp.Diff(dues, got, sameBytes))
 		}
 	}
 	transact := func(rt *rapid.T) {
@@ -791,7 +795,7 @@ func testModel(t *testing.T, r store.Records) {
 			del bool
 		}
 		var steps []step
-		for range rapid.IntRange(1, 30).Draw(rt, "steps") {
+		for range rapid.IntRange(1, 12).Draw(rt, "steps") {
 			s := step{key: key{coll.Draw(rt, "in"), string(id.Draw(rt, "id"))}, del: rapid.IntRange(0, 2).Draw(rt, "delete") == 0}
 			n := rapid.SampledFrom([]int{0, 1, 5, 100, 2500, 9000}).Draw(rt, "size")
 			s.doc = strings.Repeat(string(rune('a'+rapid.IntRange(0, 25).Draw(rt, "letter"))), n)
@@ -843,6 +847,6 @@ func testModel(t *testing.T, r store.Records) {
 		maps.DeleteFunc(model, func(k key, _ value) bool { return k.in == in })
 	}
 	rapid.Check(t, func(rt *rapid.T) {
-		rt.Repeat(map[string]func(*rapid.T){"": compare, "update": transact, "update2": transact, "clear": clearAll})
+		rt.Repeat(map[string]func(*rapid.T){"": compare, "update": transact, "clear": clearAll})
 	})
 }
