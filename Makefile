@@ -1,0 +1,62 @@
+# make help lists the targets.
+SHELL   := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+FUZZTIME ?= 3s
+
+# Programs that the tests run against; see packages.
+PROGRAMS := curl nginx chromium
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: build ## build and run the daemon with its defaults
+	./fileshare serve
+
+.PHONY: build
+build: ## build ./fileshare, one static file
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o fileshare .
+
+.PHONY: test
+test: packages lint ## all that CI does: lint, modules, tests with -race, every fuzz target for a moment
+	$(GO) mod verify
+	$(GO) mod tidy -diff
+	$(GO) test -race ./...
+	$(MAKE) --no-print-directory fuzz
+
+# The tests need some programs; on Debian, as root, they are installed.
+.PHONY: packages
+packages:
+	@missing=''; for p in $(PROGRAMS); do command -v $$p >/dev/null || missing+=" $$p"; done; \
+	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "installing$$missing"; export DEBIAN_FRONTEND=noninteractive; \
+	  { apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing; } >/dev/null; \
+	elif [ -n "$$missing" ]; then echo "not installed, tests may fail:$$missing" >&2; fi
+
+.PHONY: lint
+lint: ## gofmt, go vet, staticcheck
+	@unformatted=$$(gofmt -l .); \
+	if [ -n "$$unformatted" ]; then echo "gofmt -w is needed:"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) -C tools/bench vet ./...
+	$(GO) tool -modfile=tools/go.mod staticcheck ./...
+
+.PHONY: fuzz
+fuzz: ## run every fuzz target for FUZZTIME (3s)
+	@for package in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -r -n1 dirname | sort -u); do \
+	  for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz'); do \
+	    echo "fuzzing $$package $$target"; \
+	    $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package >.fuzz.log 2>&1 || { cat .fuzz.log; rm -f .fuzz.log; exit 1; }; \
+	  done; \
+	done; rm -f .fuzz.log
+
+.PHONY: bench
+bench: build ## measure every row of the performance targets beside its references
+	$(GO) run -C tools/bench . -bin $(abspath fileshare)
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf fileshare dist .fuzz.log

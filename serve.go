@@ -1,0 +1,297 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"fileshare/reaper"
+	"fileshare/server"
+	"fileshare/store"
+	"fileshare/store/bolt"
+	"fileshare/store/dir"
+)
+
+// serve runs the daemon until the first of the signals (nil error), or until it
+// cannot go on. What is started from top to bottom is stopped from bottom to top.
+func serve(ctx context.Context, c *Config, stderr io.Writer, signals <-chan os.Signal) (err error) {
+	log := newLog(c, stderr, c.logLevel())
+	stopping := func(name string, stop func() error) {
+		if e := stop(); e != nil {
+			err = errors.Join(err, fmt.Errorf("closing %s: %w", name, e))
+		}
+	}
+
+	// Backends. The records come first: their lock keeps a second daemon off
+	// the directory before anything else in it is touched.
+	if err := makeDir(c.Store.Dir); err != nil {
+		return err
+	}
+	records, err := bolt.Open(c.Store.Dir, bolt.Options{})
+	if errors.Is(err, bolt.ErrInUse) {
+		return fmt.Errorf("the data directory %s is in use by another daemon", c.Store.Dir)
+	} else if err != nil {
+		return fmt.Errorf("opening the records in %s: %w", c.Store.Dir, err)
+	}
+	defer stopping("the records", records.Close)
+	blobs, err := dir.Open(filepath.Join(c.Store.Dir, "blobs"))
+	if err != nil {
+		return fmt.Errorf("opening the blobs in %s: %w", c.Store.Dir, err)
+	}
+	defer stopping("the blobs", blobs.Close)
+
+	// Engine.
+	o := c.storeOptions(log)
+	o.Free = blobs.Free
+	engine, err := store.New(ctx, records, blobs, o)
+	if err != nil {
+		return fmt.Errorf("starting the engine: %w", err)
+	}
+	defer stopping("the engine", engine.Close)
+
+	// Handler.
+	registry := prometheus.NewRegistry()
+	handler, admin, err := newHandler(c, engine, registry, log)
+	if err != nil {
+		return err
+	}
+
+	// Listener, before the reaper: a wrong address should end us at once.
+	listeners, err := listen(ctx, c.Server.Listen, activation{os.Getenv, os.Getpid(), 3})
+	if err != nil {
+		return err
+	}
+	web, err := newWeb(c, handler, listeners, log)
+	if err != nil {
+		return err
+	}
+	defer web.close()
+
+	// Reaper.
+	housekeeping, err := reaper.New(reaper.Options{
+		Schedule: c.Reaper.Schedule, Purge: engine.Purge, Observe: server.NewReaperMetrics(registry).Observe,
+		SweepSchedule: c.Reaper.Sweep, Sweep: engine.Sweep, Exclusive: true,
+		Compact: func(ctx context.Context) error { _, err := records.Compact(ctx); return err },
+		Log:     log,
+	})
+	if err != nil {
+		return err
+	}
+	defer housekeeping.Stop()
+
+	options, url := web.curl()
+	if err := admin.announce(stderr, options, url); err != nil {
+		return err
+	}
+	failed := web.start()
+	housekeeping.Start()
+	notice := newLog(c, stderr, min(c.logLevel(), slog.LevelInfo)) // whoever started us waits for this line
+	for _, l := range listeners {
+		notice.Info("listening", "addr", addrOf(l))
+	}
+
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serving: %w", err)
+	case <-ctx.Done():
+	case s := <-signals:
+		log.Info("stopping", "signal", s.String(), "grace", time.Duration(c.Server.ShutdownGrace).String())
+	}
+	web.stop(time.Duration(c.Server.ShutdownGrace), signals, log)
+	return nil
+}
+
+// newHandler makes the whole face of the engine, and the account of a first start.
+func newHandler(c *Config, engine *store.Store, registry *prometheus.Registry, log *slog.Logger) (http.Handler, *firstAccount, error) {
+	users, admin, err := c.accounts()
+	if err != nil {
+		return nil, nil, err
+	}
+	accounts, err := server.NewAccounts(server.AccountsOptions{
+		Users: users, Htpasswd: c.Auth.Htpasswd, Failures: int(c.Limits.AuthFailures),
+		Address: server.ClientAddress(c.trustedProxies()), Log: log,
+	})
+	if err != nil {
+		return nil, nil, &configError{[]error{fmt.Errorf("auth: %w", err)}}
+	}
+	docs, err := server.Docs()
+	if err != nil {
+		return nil, nil, err
+	}
+	return server.New(engine, server.Options{
+		Prefixes: c.Server.Prefixes, PublicURL: c.Server.PublicURL, TrustedProxies: c.trustedProxies(),
+		IdleTimeout: time.Duration(c.Limits.IdleTimeout), InlineTypes: c.Downloads.InlineTypes,
+		Auth: accounts, Docs: docs, Log: log, Registerer: registry, Gatherer: registry, Version: buildVersion(),
+	}), admin, nil
+}
+
+// makeDir creates the data directory, for us only.
+func makeDir(path string) error {
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return fmt.Errorf("creating the data directory: %w", err)
+	}
+	return nil
+}
+
+// storeOptions is the engine's part of the configuration.
+func (c *Config) storeOptions(log *slog.Logger) store.Options {
+	return store.Options{
+		UploadTTL:        time.Duration(c.Models.Upload.TTL),
+		MaxUploadTTL:     time.Duration(c.Models.Upload.MaxTTL),
+		SessionTTL:       time.Duration(c.Models.Session.TTL),
+		MaxSessionTTL:    time.Duration(c.Models.Session.MaxTTL),
+		AnonymousUploads: c.Auth.AnonymousUploads,
+		PrivateDownloads: c.Auth.PrivateDownloads,
+		OpenSessions:     c.Auth.OpenSessions,
+		FileSize:         int64(c.Limits.FileSize),
+		UserQuota:        int64(c.Limits.UserQuota),
+		FreeSpace:        int64(c.Limits.FreeSpace),
+		TokenDownloads:   int(c.Tokens.MaxDownloads),
+		BurnAtStart:      c.Tokens.Burn == "start",
+		Lease:            time.Duration(c.Tokens.Lease),
+		Tombstones:       time.Duration(c.Reaper.Tombstones),
+		Inline:           cmp.Or(int64(c.Store.InlineSize), -1), // 0 would be the engine's default
+		NoDigest:         c.Store.Digest == "none",
+		Exclusive:        true, // the records are locked
+		Log:              log,
+	}
+}
+
+// web is the HTTP server over its listeners.
+type web struct {
+	http.Server
+	listeners []net.Listener
+	tls       bool
+	cancel    context.CancelFunc // ends the contexts of all requests
+	serving   sync.WaitGroup
+}
+
+func newWeb(c *Config, handler http.Handler, listeners []net.Listener, log *slog.Logger) (*web, error) {
+	w := &web{listeners: listeners, tls: c.Server.TLS.Cert != ""}
+	base, cancel := context.WithCancel(context.Background())
+	w.cancel = cancel
+	w.Server = http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: time.Duration(c.Server.ReadHeaderTimeout),
+		IdleTimeout:       time.Duration(c.Server.IdleTimeout),
+		MaxHeaderBytes:    64 << 10,
+		ConnContext:       server.ConnContext,
+		BaseContext:       func(net.Listener) context.Context { return base },
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+	if w.tls {
+		certificate, err := newCertificate(c.Server.TLS.Cert, c.Server.TLS.Key, log)
+		if err != nil {
+			w.close()
+			return nil, &configError{[]error{err}}
+		}
+		w.TLSConfig = &tls.Config{GetCertificate: certificate.get, MinVersion: tls.VersionTLS12}
+	}
+	for i, l := range w.listeners {
+		w.listeners[i] = server.Listener(l, time.Duration(c.Limits.IdleTimeout))
+	}
+	return w, nil
+}
+
+// start accepts; what ends accepting too early comes out of the channel.
+func (w *web) start() <-chan error {
+	failed := make(chan error, len(w.listeners))
+	for _, l := range w.listeners {
+		w.serving.Go(func() {
+			var err error
+			if w.tls {
+				err = w.ServeTLS(l, "", "")
+			} else {
+				err = w.Serve(l)
+			}
+			if !errors.Is(err, http.ErrServerClosed) {
+				failed <- err
+			}
+		})
+	}
+	return failed
+}
+
+// stop accepts no more and lets transfers finish for grace, or until another signal.
+func (w *web) stop(grace time.Duration, signals <-chan os.Signal, log *slog.Logger) {
+	ctx, cancel := context.WithTimeout(context.Background(), grace)
+	defer cancel()
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		select {
+		case <-signals:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	if err := w.Shutdown(ctx); err != nil {
+		log.Warn("running transfers are ended", "why", context.Cause(ctx))
+	}
+	cancel()
+	watch.Wait()
+}
+
+// close ends what is still running and gives the listeners back.
+func (w *web) close() {
+	w.cancel()
+	_ = w.Server.Close()
+	for _, l := range w.listeners {
+		_ = l.Close() // those that were never served
+	}
+	w.serving.Wait()
+}
+
+// curl is the options and the URL with which curl on this machine reaches us.
+func (w *web) curl() (options, url string) {
+	url = "http://"
+	if w.tls {
+		url = "https://"
+		options += " --insecure" // the name is ours, or the certificate of our own making
+	}
+	addr, ok := w.listeners[0].Addr().(*net.TCPAddr)
+	if !ok {
+		return options + " --unix-socket " + w.listeners[0].Addr().String(), url + "localhost"
+	}
+	host := addr.IP.String()
+	if addr.IP.IsUnspecified() {
+		host = "localhost"
+	}
+	return options, url + net.JoinHostPort(host, strconv.Itoa(addr.Port))
+}
+
+func (c *Config) logLevel() slog.Level {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(c.Log.Level)) // checked with the configuration
+	return level
+}
+
+// newLog makes the logger; its handlers write each line in one piece.
+func newLog(c *Config, w io.Writer, level slog.Level) *slog.Logger {
+	o := &slog.HandlerOptions{Level: level}
+	if c.Log.Format == "json" {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}
+
+// addrOf is the address of a listener as server.listen has it.
+func addrOf(l net.Listener) string {
+	if l.Addr().Network() == "unix" {
+		return "unix:" + strings.TrimPrefix(l.Addr().String(), "unix:")
+	}
+	return l.Addr().String()
+}

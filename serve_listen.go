@@ -1,0 +1,172 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// activation is how systemd passes sockets (sd_listen_fds(3)): as many as
+// LISTEN_FDS says from the descriptor first on, if LISTEN_PID is ours.
+type activation struct {
+	getenv func(string) string
+	pid    int
+	first  int // 3, but for tests
+}
+
+// listen opens server.listen, or takes the sockets that systemd passes.
+func listen(ctx context.Context, address string, from activation) ([]net.Listener, error) {
+	passed, err := from.listeners()
+	if err != nil || len(passed) > 0 {
+		return passed, err
+	}
+	var l net.Listener
+	if path, ok := strings.CutPrefix(address, "unix:"); ok {
+		l, err = listenUnix(ctx, path)
+	} else {
+		var lc net.ListenConfig
+		// Go's default would be MPTCP, whose sockets cost more per byte.
+		lc.SetMultipathTCP(false)
+		l, err = lc.Listen(ctx, "tcp", address)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("server.listen: %w", err)
+	}
+	return []net.Listener{l}, nil
+}
+
+func (a activation) listeners() ([]net.Listener, error) {
+	if a.getenv("LISTEN_PID") != strconv.Itoa(a.pid) {
+		return nil, nil
+	}
+	n, err := strconv.Atoi(a.getenv("LISTEN_FDS"))
+	if err != nil || n < 1 || n > 64 {
+		return nil, fmt.Errorf("LISTEN_FDS: %s: the number of sockets passed is expected", show(a.getenv("LISTEN_FDS")))
+	}
+	var all []net.Listener
+	for fd := a.first; fd < a.first+n; fd++ {
+		syscall.CloseOnExec(fd)
+		f := os.NewFile(uintptr(fd), "LISTEN_FD_"+strconv.Itoa(fd))
+		l, err := net.FileListener(f) // a copy of the descriptor
+		f.Close()
+		if err != nil {
+			for _, l := range all {
+				l.Close()
+			}
+			return nil, fmt.Errorf("socket %d passed by systemd: %w", fd, err)
+		}
+		all = append(all, l)
+	}
+	return all, nil
+}
+
+// listenUnix listens on a socket for our user and group. One that a dead daemon
+// has left is removed; one that answers is in use.
+func listenUnix(ctx context.Context, path string) (net.Listener, error) {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return nil, err
+	case info.Mode().Type() != fs.ModeSocket:
+		return nil, fmt.Errorf("%s is there and is no socket", path)
+	default:
+		conn, err := net.DialTimeout("unix", path, time.Second)
+		if err == nil {
+			conn.Close()
+			return nil, fmt.Errorf("%s is in use", path)
+		}
+		if !errors.Is(err, syscall.ECONNREFUSED) {
+			return nil, fmt.Errorf("a socket is there: %w", err)
+		}
+		if err := os.Remove(path); err != nil {
+			return nil, fmt.Errorf("removing an old socket: %w", err)
+		}
+	}
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "unix", path)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(path, 0o660); err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// certificate is a key pair in two files that are looked at again, at most
+// once a second, when somebody connects.
+type certificate struct {
+	cert, key string
+	log       *slog.Logger
+
+	mu     sync.Mutex
+	pair   *tls.Certificate // guarded by mu, as all below
+	seen   [2]fs.FileInfo
+	looked time.Time
+}
+
+func newCertificate(cert, key string, log *slog.Logger) (*certificate, error) {
+	c := &certificate{cert: cert, key: key, log: log, looked: time.Now()}
+	if err := c.loadLocked(); err != nil {
+		return nil, fmt.Errorf("server.tls: %w", err)
+	}
+	return c, nil
+}
+
+// get is for tls.Config.GetCertificate.
+func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if now := time.Now(); now.Sub(c.looked) >= time.Second {
+		c.looked = now
+		if c.changedLocked() {
+			if err := c.loadLocked(); err != nil {
+				c.log.Error("certificate cannot be read, the old one stays", "err", err)
+			} else {
+				c.log.Info("certificate read", "path", c.cert)
+			}
+		}
+	}
+	return c.pair, nil
+}
+
+func (c *certificate) changedLocked() bool {
+	for i, path := range []string{c.cert, c.key} {
+		info, err := os.Stat(path)
+		if err != nil { // being replaced; the next look will see
+			return false
+		}
+		if old := c.seen[i]; !os.SameFile(old, info) || old.Size() != info.Size() || !old.ModTime().Equal(info.ModTime()) {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *certificate) loadLocked() error {
+	for i, path := range []string{c.cert, c.key} {
+		info, err := os.Stat(path)
+		if err != nil {
+			return err
+		}
+		c.seen[i] = info
+	}
+	pair, err := tls.LoadX509KeyPair(c.cert, c.key)
+	if err != nil {
+		return fmt.Errorf("%s, %s: %w", c.cert, c.key, err)
+	}
+	c.pair = &pair
+	return nil
+}
