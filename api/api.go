@@ -1,0 +1,115 @@
+// Package api is what goes over the wire of the native API: the objects of
+// answers, and the codes of errors. It holds no logic, so that client and
+// server share one shape.
+package api
+
+import (
+	"time"
+)
+
+// Time is a point in time on the wire: RFC 3339, UTC, milliseconds.
+type Time struct{ time.Time }
+
+const timeLayout = "2006-01-02T15:04:05.000Z"
+
+// MarshalJSON writes the time in UTC with exactly three decimals.
+func (t Time) MarshalJSON() ([]byte, error) {
+	b := make([]byte, 0, len(timeLayout)+2)
+	b = append(b, '"')
+	b = t.UTC().AppendFormat(b, timeLayout)
+	return append(b, '"'), nil
+}
+
+// File is a file or upload. SessionID is nil for an upload, SHA256 (lower-case
+// hexadecimal) is nil before the content is there.
+type File struct {
+	ID           string   `json:"id"`
+	Name         string   `json:"name"`
+	OriginalName string   `json:"original_name"`
+	MimeType     string   `json:"mime_type"`
+	Size         int64    `json:"size"` // bytes
+	SHA256       *string  `json:"sha256"`
+	TTL          int64    `json:"ttl"`   // seconds
+	State        string   `json:"state"` // NEW, UPLOADING or UPLOADED
+	SessionID    *string  `json:"session_id"`
+	Tags         []string `json:"tags"`
+	Owner        string   `json:"owner"`
+	Downloads    int64    `json:"downloads"`     // complete ones
+	MaxDownloads int64    `json:"max_downloads"` // 0 = unlimited
+	CreatedAt    Time     `json:"created_at"`
+	UpdatedAt    Time     `json:"updated_at"`
+	ExpiresAt    Time     `json:"expires_at"`
+	URL          string   `json:"url"`
+}
+
+// Session is a container of files.
+type Session struct {
+	ID        string `json:"id"`
+	Name      string `json:"name"`
+	TTL       int64  `json:"ttl"` // seconds
+	Owner     string `json:"owner"`
+	CreatedAt Time   `json:"created_at"`
+	UpdatedAt Time   `json:"updated_at"`
+	ExpiresAt Time   `json:"expires_at"`
+	URL       string `json:"url"`
+}
+
+// Token is a capability to download one file. Token equals ID.
+type Token struct {
+	ID           string  `json:"id"`
+	Token        string  `json:"token"`
+	UploadID     string  `json:"upload_id"`
+	SessionID    *string `json:"session_id"`
+	State        string  `json:"state"` // NEW, DOWNLOADING or DOWNLOADED
+	Downloads    int64   `json:"downloads"`
+	MaxDownloads int64   `json:"max_downloads"`
+	CreatedAt    Time    `json:"created_at"`
+	ExpiresAt    Time    `json:"expires_at"`
+	URL          string  `json:"url"`
+}
+
+// List is one page of a list, newest first. Next is the cursor of the page
+// after it, nil on the last one.
+type List[T any] struct {
+	Items []T     `json:"items"`
+	Next  *string `json:"next"`
+}
+
+// Health is the answer of /health and /ready.
+type Health struct {
+	Status  string `json:"status"` // ok or unavailable
+	Version string `json:"version,omitempty"`
+}
+
+// Error is the body of every answer of status 400 and above. Code is one of
+// the constants below; Message is for people.
+type Error struct {
+	Message   string `json:"message"`
+	Code      string `json:"code,omitempty"`
+	RequestID string `json:"request_id,omitempty"`
+}
+
+// The codes of [Error].
+const (
+	CodeNotFound        = "not_found"
+	CodeExpired         = "expired"
+	CodeUsed            = "used"
+	CodeUnauthenticated = "unauthenticated"
+	CodeDenied          = "denied"
+	CodeInvalid         = "invalid"
+	CodeConflict        = "conflict"
+	CodeBusy            = "busy"
+	CodeTooLarge        = "too_large"
+	CodeMismatch        = "digest_mismatch"
+	CodeQuota           = "quota"
+	CodeNoSpace         = "no_space"
+	CodeRateLimited     = "rate_limited"
+	CodeUnavailable     = "unavailable"
+	CodeMethod          = "method_not_allowed"
+	CodeMediaType       = "unsupported_media_type"
+	CodeRange           = "range_not_satisfiable"
+	CodePrecondition    = "precondition_failed"
+	CodeTimeout         = "timeout"
+	CodeIncomplete      = "incomplete_body"
+	CodeInternal        = "internal"
+)

@@ -1,0 +1,65 @@
+package server
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"time"
+
+	"fileshare/server/reply"
+)
+
+// body is the body of a request: it counts, marks errors as the client's, and
+// ends a transfer that moves no byte for the idle time.
+type body struct {
+	r     io.ReadCloser
+	rc    *http.ResponseController
+	idle  time.Duration // ≤ 0: no deadline
+	armed time.Time     // when the deadline was last set
+	n     int64         // bytes read
+	ended bool          // EOF or error seen
+}
+
+// How often the deadline is moved while bytes arrive, and how long the rest of
+// a refused body is awaited: net/http drains up to 256 KiB of it, else closes.
+const (
+	rearm       = time.Second
+	drainAtMost = 500 * time.Millisecond
+)
+
+func newBody(r io.ReadCloser, w http.ResponseWriter, idle time.Duration) *body {
+	return &body{r: r, rc: http.NewResponseController(w), idle: idle}
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	if b.idle > 0 {
+		if now := time.Now(); now.Sub(b.armed) > min(rearm, b.idle/4) {
+			b.armed = now
+			// A writer without deadlines (tests, HTTP/2 of old) goes without.
+			_ = b.rc.SetReadDeadline(now.Add(b.idle))
+		}
+	}
+	n, err := b.r.Read(p)
+	b.n += int64(n)
+	switch {
+	case err == nil:
+	case err == io.EOF:
+		b.ended = true
+		if b.idle > 0 {
+			// net/http already waits for the next request: with the deadline
+			// left it would cancel this one.
+			_ = b.rc.SetReadDeadline(time.Time{})
+		}
+	case errors.Is(err, http.ErrBodyReadAfterClose):
+		return n, err
+	default:
+		b.ended = true
+		err = reply.BodyError(err)
+	}
+	return n, err
+}
+
+func (b *body) Close() error { return b.r.Close() }
+
+// hurry bounds the wait for the rest of a body that nobody wants.
+func (b *body) hurry() { _ = b.rc.SetReadDeadline(time.Now().Add(drainAtMost)) }

@@ -1,0 +1,258 @@
+package server
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"math"
+	"mime"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"fileshare/server/multipart"
+	"fileshare/server/reply"
+	"fileshare/store"
+)
+
+// maxFields is the most bytes of a JSON or form body, and of one form field.
+const maxFields = 64 << 10
+
+// fields is what a client said: members of a JSON object or form fields.
+// What is not there, or null, was not said.
+type fields struct {
+	json map[string]json.RawMessage
+	form url.Values
+}
+
+// readFields reads a body that is none, JSON, or a form of either type.
+func (s *server) readFields(r *http.Request) (fields, error) {
+	ct := r.Header.Get("Content-Type")
+	mt, _, err := mime.ParseMediaType(ct)
+	if err != nil {
+		mt = ""
+	}
+	if mt == "multipart/form-data" {
+		return s.readForm(r)
+	}
+	data, err := io.ReadAll(io.LimitReader(r.Body, maxFields+1))
+	if err != nil {
+		return fields{}, err
+	}
+	if len(data) > maxFields {
+		return fields{}, store.Refuse(store.TooLarge, "the request body is too large")
+	}
+	data = bytes.TrimSpace(data)
+	switch {
+	case len(data) == 0:
+		return fields{}, nil
+	case mt == "application/json", strings.HasSuffix(mt, "+json"), data[0] == '{' && (mt == "application/x-www-form-urlencoded" || ct == ""):
+		// curl -d '{…}' calls JSON a form.
+		var f fields
+		if !utf8.Valid(data) {
+			return f, invalid("the body is not UTF-8")
+		}
+		if err := json.Unmarshal(data, &f.json); err != nil {
+			return f, store.RefuseCause(store.Invalid, "the body is not a JSON object", err)
+		}
+		return f, nil
+	case mt == "application/x-www-form-urlencoded":
+		form, err := url.ParseQuery(string(data))
+		if err != nil {
+			return fields{}, store.RefuseCause(store.Invalid, "the form is malformed", err)
+		}
+		return fields{form: form}, nil
+	}
+	return fields{}, reply.Refuse(reply.MediaType, "the body must be JSON or a form", nil)
+}
+
+// readForm reads a multipart form in which no file is expected.
+func (s *server) readForm(r *http.Request) (fields, error) {
+	boundary, err := multipart.Boundary(r.Header.Get("Content-Type"))
+	if err != nil {
+		return fields{}, formError(err)
+	}
+	mr := multipart.NewReader(r.Body, boundary, s.o.Limits)
+	defer mr.Close()
+	f := fields{form: url.Values{}}
+	total := 0
+	for {
+		part, err := mr.Next()
+		if err == io.EOF {
+			return f, nil
+		}
+		if err != nil {
+			return f, formError(err)
+		}
+		if part.HasFileName() {
+			return f, invalid("no file is expected here")
+		}
+		v, err := part.Value(maxFields - total)
+		if err != nil {
+			return f, formError(err)
+		}
+		total += len(v)
+		f.form.Add(part.FormName(), v)
+	}
+}
+
+// formError is an error of reading a form: the client's fault if it is one of
+// the form, else it comes from the body and knows what it is.
+func formError(err error) error {
+	for fault, message := range map[error]string{
+		multipart.ErrMalformed:      "the form is malformed",
+		multipart.ErrTruncated:      "the form ends too early",
+		multipart.ErrTooManyParts:   "the form has too many parts",
+		multipart.ErrHeaderTooLarge: "the headers of a part are too large",
+		multipart.ErrValueTooLarge:  "a form field is too large",
+		multipart.ErrNotForm:        "the form is malformed",
+	} {
+		if errors.Is(err, fault) {
+			return store.RefuseCause(store.Invalid, message, err)
+		}
+	}
+	return err
+}
+
+func invalid(message string) error { return store.Refuse(store.Invalid, message) }
+
+// text returns a string.
+func (f fields) text(name string) (*string, error) {
+	if raw, ok := f.member(name); ok {
+		var v string
+		if json.Unmarshal(raw, &v) != nil {
+			return nil, invalid(name + " must be a string")
+		}
+		return &v, nil
+	}
+	if v, ok := f.form[name]; ok {
+		return &v[len(v)-1], nil
+	}
+	return nil, nil
+}
+
+// number returns digits, bare or in a string.
+func (f fields) number(name string) (*int64, error) {
+	var text string
+	if raw, ok := f.member(name); ok {
+		text = string(raw)
+		if raw[0] == '"' && json.Unmarshal(raw, &text) != nil {
+			text = ""
+		}
+	} else if v, ok := f.form[name]; ok {
+		text = v[len(v)-1]
+	} else {
+		return nil, nil
+	}
+	n, err := parseDigits(name, text)
+	return &n, err
+}
+
+// seconds returns a time to live.
+func (f fields) seconds(name string) (*time.Duration, error) {
+	n, err := f.number(name)
+	if n == nil || err != nil {
+		return nil, err
+	}
+	return ttl(name, *n)
+}
+
+// list returns strings.
+func (f fields) list(name string) (*[]string, error) {
+	if raw, ok := f.member(name); ok {
+		var v []string
+		if json.Unmarshal(raw, &v) != nil {
+			return nil, invalid(name + " must be a list of strings")
+		}
+		return &v, nil
+	}
+	if v, ok := f.form[name]; ok {
+		return &v, nil
+	}
+	return nil, nil
+}
+
+func (f fields) member(name string) (json.RawMessage, bool) {
+	raw, ok := f.json[name]
+	return raw, ok && string(raw) != "null"
+}
+
+// parseDigits reads a number that is digits only.
+func parseDigits(name, s string) (int64, error) {
+	if s == "" || strings.Trim(s, "0123456789") != "" {
+		return 0, invalid(name + " must be a number in digits")
+	}
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil {
+		return 0, invalid(name + " is too large")
+	}
+	return n, nil
+}
+
+func ttl(name string, seconds int64) (*time.Duration, error) {
+	switch {
+	case seconds < 1:
+		return nil, invalid(name + " must be at least 1")
+	case seconds > int64(math.MaxInt64/time.Second):
+		return nil, invalid(name + " is too large")
+	}
+	return new(time.Duration(seconds) * time.Second), nil
+}
+
+// fileSpec reads what may be said of a file in fields.
+func (f fields) fileSpec() (spec store.FileSpec, err error) {
+	if spec.Name, err = f.text("name"); err != nil {
+		return spec, err
+	}
+	if spec.TTL, err = f.seconds("ttl"); err != nil {
+		return spec, err
+	}
+	if spec.MaxDownloads, err = f.number("max_downloads"); err != nil {
+		return spec, err
+	}
+	spec.Tags, err = f.list("tags")
+	return spec, err
+}
+
+// headerSpec reads what may be said of a file in query and headers. The query
+// goes first.
+func headerSpec(r *http.Request) (store.FileSpec, error) {
+	form := url.Values{}
+	if r.URL.RawQuery != "" {
+		q, err := url.ParseQuery(r.URL.RawQuery)
+		if err != nil {
+			return store.FileSpec{}, invalid("the query is malformed")
+		}
+		form = q
+	}
+	for field, header := range map[string]string{"ttl": "X-Fileshare-Ttl", "max_downloads": "X-Fileshare-Max-Downloads"} {
+		if v := r.Header[header]; len(v) > 0 && form[field] == nil {
+			form[field] = v
+		}
+	}
+	if v := r.Header["X-Fileshare-Tags"]; len(v) > 0 && form["tags"] == nil {
+		for tag := range strings.SplitSeq(strings.Join(v, ","), ",") {
+			if tag = strings.TrimSpace(tag); tag != "" {
+				form.Add("tags", tag)
+			}
+		}
+	}
+	return fields{form: form}.fileSpec()
+}
+
+// mediaType cleans a Content-Type for storing. nil: it says nothing, the
+// engine looks at name and bytes.
+func mediaType(ct string) *string {
+	mt, params, err := mime.ParseMediaType(ct)
+	if err != nil || !strings.Contains(mt, "/") || mt == "application/x-www-form-urlencoded" || len(ct) > 255 {
+		return nil // the third is what curl says of any --data
+	}
+	if ct = mime.FormatMediaType(mt, params); ct == "" {
+		return nil
+	}
+	return &ct
+}

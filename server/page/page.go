@@ -1,0 +1,85 @@
+// Package page holds what people see in a browser: the page of a counted link,
+// of an error, and the start page. Everything is embedded; nothing needs a
+// script or another host.
+package page
+
+import (
+	"bytes"
+	"embed"
+	"fmt"
+	"html/template"
+	"strconv"
+	"strings"
+)
+
+//go:embed *.html style.css
+var files embed.FS
+
+// pages are parsed once; html/template is safe for concurrent use.
+var pages = template.Must(template.New("").Funcs(template.FuncMap{"style": style}).ParseFS(files, "*.html"))
+
+// style is the sheet, ours and therefore trusted.
+func style() (template.CSS, error) {
+	css, err := files.ReadFile("style.css")
+	return template.CSS(css), err
+}
+
+// Landing is the page of a counted link.
+type Landing struct {
+	Name, Type string
+	Size       string // for people
+	Expires    string // point in time
+	Left       string // time left
+	Downloads  int64  // left
+}
+
+// Problem is the page of an error.
+type Problem struct {
+	Status  int
+	Title   string
+	Message string // as programs get it
+	Advice  string // may be empty
+}
+
+// Start is the page at the root.
+type Start struct {
+	Base string // of links
+	Docs bool   // there is a description of the API
+}
+
+// RenderLanding renders the page of a counted link.
+func RenderLanding(d Landing) ([]byte, error) {
+	d.Name = strings.Map(func(c rune) rune {
+		if c >= 0x202a && c <= 0x202e || c >= 0x2066 && c <= 0x2069 {
+			return 0xfffd // would show the end of a name as its middle: "exe.jpg"
+		}
+		return c
+	}, d.Name)
+	return render("landing.html", d)
+}
+
+// RenderProblem renders the page of an error.
+func RenderProblem(d Problem) ([]byte, error) { return render("problem.html", d) }
+
+// RenderStart renders the start page.
+func RenderStart(d Start) ([]byte, error) { return render("start.html", d) }
+
+func render(name string, data any) ([]byte, error) {
+	var b bytes.Buffer
+	if err := pages.ExecuteTemplate(&b, name, data); err != nil {
+		return nil, fmt.Errorf("render %s: %w", name, err)
+	}
+	return b.Bytes(), nil
+}
+
+// Bytes writes a size for people, in powers of 1024 with one decimal.
+func Bytes(n int64) string {
+	if n < 1024 {
+		return strconv.FormatInt(n, 10) + " bytes"
+	}
+	f, units := float64(n)/1024, []string{"KiB", "MiB", "GiB", "TiB"}
+	for f >= 1024 && len(units) > 1 {
+		f, units = f/1024, units[1:]
+	}
+	return strconv.FormatFloat(f, 'f', 1, 64) + " " + units[0]
+}

@@ -1,0 +1,69 @@
+// Package reply is the only place that knows status numbers: it turns what a
+// handler has to say, or the error that it returns, into an answer.
+package reply
+
+import (
+	"encoding/json"
+	"net/http"
+	"strconv"
+)
+
+// JSON answers with v. A value that cannot be marshalled is a fault of ours
+// and comes back as an error, with nothing written.
+func JSON(w http.ResponseWriter, v any) error { return write(w, http.StatusOK, v) }
+
+// Created answers 201 with the new object and its place.
+func Created(w http.ResponseWriter, location string, v any) error {
+	w.Header().Set("Location", location)
+	return write(w, http.StatusCreated, v)
+}
+
+// None answers 204.
+func None(w http.ResponseWriter) error {
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// NotReady answers 503 with v: the daemon lives and its backends do not.
+func NotReady(w http.ResponseWriter, v any) error { return write(w, http.StatusServiceUnavailable, v) }
+
+// Page answers with a page of HTML that needs nothing from elsewhere.
+func Page(w http.ResponseWriter, status int, html []byte) error {
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Length", strconv.Itoa(len(html)))
+	h.Set("Cache-Control", "private, no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("X-Frame-Options", "DENY")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("X-Robots-Tag", "noindex, nofollow")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+	w.WriteHeader(status)
+	_, err := w.Write(html)
+	return Gone(err)
+}
+
+func write(w http.ResponseWriter, status int, v any) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	body = append(body, '\n')
+	h := w.Header()
+	h.Set("Content-Type", "application/json; charset=utf-8")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	_, err = w.Write(body)
+	return Gone(err)
+}
+
+// Gone marks an error of writing an answer: the client went away, nobody is
+// left to be answered. nil stays nil.
+func Gone(err error) error {
+	if err == nil {
+		return nil
+	}
+	return Refuse(ClientGone, "client closed the connection", err)
+}

@@ -1,0 +1,98 @@
+package reply
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"syscall"
+	"testing"
+	"time"
+
+	"fileshare/api"
+	"fileshare/store"
+)
+
+func TestEveryKindHasARow(t *testing.T) {
+	for _, k := range store.Kinds() {
+		r, ok := kindRow(k)
+		if !ok || r.status < 400 || r.code == "" {
+			t.Errorf("kind %q: row %+v, %v", k, r, ok)
+		}
+	}
+	for f := Fault(1); f < faultEnd; f++ {
+		r, ok := faultRow(f)
+		if !ok || r.status < 400 || r.code == "" {
+			t.Errorf("fault %d: row %+v, %v", f, r, ok)
+		}
+	}
+	if _, ok := kindRow(0); ok {
+		t.Error("kind 0 has a row")
+	}
+}
+
+func TestError(t *testing.T) {
+	for name, tc := range map[string]struct {
+		err    error
+		status int
+		body   string
+		header map[string]string
+	}{
+		"expired":   {store.Refuse(store.Expired, "upload expired"), 410, `{"message":"upload expired","code":"expired"}`, nil},
+		"wrapped":   {fmt.Errorf("opening: %w", store.Refuse(store.NotFound, "upload not found")), 404, `{"message":"upload not found","code":"not_found"}`, nil},
+		"cause":     {store.RefuseCause(store.NoSpace, "no space left", errors.New("/secret/path")), 507, `{"message":"no space left","code":"no_space"}`, nil},
+		"stranger":  {store.Refuse(store.Unauthenticated, "who are you"), 401, `{"message":"who are you","code":"unauthenticated"}`, map[string]string{"WWW-Authenticate": `Basic realm="fileshare", charset="UTF-8"`}},
+		"busy":      {&store.Error{Kind: store.Busy, Message: "busy", RetryAfter: 1500 * time.Millisecond}, 409, `{"message":"busy","code":"busy"}`, map[string]string{"Retry-After": "2"}},
+		"limited":   {store.Refuse(store.RateLimited, "slow down"), 429, `{"message":"slow down","code":"rate_limited"}`, map[string]string{"Retry-After": "1"}},
+		"conflict":  {store.Refuse(store.Conflict, "there"), 409, `{"message":"there","code":"conflict"}`, map[string]string{"Retry-After": ""}},
+		"unknown":   {errors.New("pq: password wrong"), 500, `{"message":"internal error","code":"internal","request_id":"rid"}`, nil},
+		"stalled":   {BodyError(os.ErrDeadlineExceeded), 408, `{"message":"the request body stalled","code":"timeout"}`, nil},
+		"media":     {Refuse(MediaType, "what is that", nil), 415, `{"message":"what is that","code":"unsupported_media_type"}`, nil},
+		"body":      {BodyError(&http.MaxBytesError{Limit: 1}), 413, `{"message":"the request body is too large","code":"too_large"}`, nil},
+		"reset":     {BodyError(&net.OpError{Op: "read", Err: syscall.ECONNRESET}), 400, `{"message":"the request body is incomplete","code":"incomplete_body"}`, nil},
+		"cut":       {BodyError(io.ErrUnexpectedEOF), 400, `{"message":"the request body is incomplete","code":"incomplete_body"}`, nil},
+		"malformed": {BodyError(errors.New("invalid byte in chunk length")), 400, `{"message":"the request body is malformed","code":"incomplete_body"}`, nil},
+		"cancelled": {context.Canceled, 503, `{"message":"request cancelled","code":"unavailable"}`, nil},
+		"deadline":  {context.DeadlineExceeded, 503, `{"message":"storage does not answer","code":"unavailable"}`, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := httptest.NewRecorder()
+			w.Header().Set("X-Request-Id", "rid")
+			a := Error(w, httptest.NewRequest("GET", "/", nil), tc.err)
+			if w.Code != tc.status || a.Status != tc.status {
+				t.Errorf("status %d (told %d), want %d", w.Code, a.Status, tc.status)
+			}
+			if got := w.Body.String(); got != tc.body+"\n" {
+				t.Errorf("body %s, want %s", got, tc.body)
+			}
+			for k, want := range tc.header {
+				if got := w.Header().Get(k); got != want {
+					t.Errorf("%s: %q, want %q", k, got, want)
+				}
+			}
+		})
+	}
+}
+
+func TestMarshalFailureWritesNothing(t *testing.T) {
+	w := httptest.NewRecorder()
+	if err := JSON(w, make(chan int)); err == nil {
+		t.Fatal("no error")
+	}
+	if len(w.Header()) != 0 || w.Body.Len() != 0 {
+		t.Errorf("written: %v %q", w.Header(), w.Body)
+	}
+}
+
+func TestTimes(t *testing.T) {
+	at := time.Date(2026, 1, 1, 13, 0, 0, 0, time.FixedZone("CET", 3600))
+	got, err := json.Marshal(api.Time{Time: at})
+	if err != nil || string(got) != `"2026-01-01T12:00:00.000Z"` {
+		t.Errorf("%s, %v", got, err)
+	}
+}

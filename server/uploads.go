@@ -1,0 +1,258 @@
+package server
+
+import (
+	"context"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"fileshare/api"
+	"fileshare/server/multipart"
+	"fileshare/server/reply"
+	"fileshare/store"
+)
+
+// slack is how much of a form may be something else than the file: a form
+// that is longer than a file may be is refused by its Content-Length.
+const slack = 1 << 20
+
+var errNoFile = store.Refuse(store.Invalid, "the form has no part named file")
+
+// postUpload takes a form, or the bytes of a file as they are.
+func (s *server) postUpload(w http.ResponseWriter, r *http.Request) error {
+	ct := r.Header.Get("Content-Type")
+	if isForm(ct) {
+		in := s.incoming(r)
+		in.may = func(ctx context.Context, size int64) error { return s.store.MayUpload(ctx, state(r).caller, size) }
+		if err := in.form(); err != nil {
+			in.content.Discard()
+			return err
+		}
+		return s.createUpload(w, r, in)
+	}
+	if ct == "" && r.ContentLength == 0 {
+		return errNoFile
+	}
+	return s.rawUpload(w, r, nil)
+}
+
+// putUpload is curl -T: the last part of the path is the name.
+func (s *server) putUpload(w http.ResponseWriter, r *http.Request) error {
+	name := state(r).vars["id"]
+	if name == "" {
+		return s.rawUpload(w, r, nil)
+	}
+	return s.rawUpload(w, r, &name)
+}
+
+func (s *server) rawUpload(w http.ResponseWriter, r *http.Request, name *string) error {
+	in := s.incoming(r)
+	spec, err := headerSpec(r)
+	if err != nil {
+		return err
+	}
+	in.spec = spec
+	if name != nil {
+		in.spec.Name = name
+	} else if in.spec.Name == nil {
+		in.spec.Name = new("unnamed")
+		if _, params, err := mime.ParseMediaType(r.Header.Get("Content-Disposition")); err == nil && params["filename"] != "" {
+			*in.spec.Name = params["filename"]
+		}
+	}
+	if err := s.store.MayUpload(r.Context(), state(r).caller, r.ContentLength); err != nil {
+		return err
+	}
+	if err := in.raw(); err != nil {
+		return err
+	}
+	return s.createUpload(w, r, in)
+}
+
+func (s *server) createUpload(w http.ResponseWriter, r *http.Request, in *incoming) error {
+	f, err := s.store.CreateUpload(r.Context(), state(r).caller, in.spec, in.content)
+	if err != nil {
+		in.content.Discard()
+		return err
+	}
+	o := s.file(r, f)
+	return reply.Created(w, o.URL, o)
+}
+
+// incoming is a body on its way into the store, and what its client says of it.
+type incoming struct {
+	s       *server
+	r       *http.Request
+	may     func(ctx context.Context, size int64) error // refuses early
+	spec    store.FileSpec
+	content *store.Content // to be discarded or attached
+}
+
+func (s *server) incoming(r *http.Request) *incoming { return &incoming{s: s, r: r} }
+
+func isForm(contentType string) bool {
+	const form = "multipart/form-data"
+	return len(contentType) >= len(form) && strings.EqualFold(contentType[:len(form)], form)
+}
+
+// raw receives the body as it is.
+func (in *incoming) raw() error {
+	sum, err := expectedDigest(in.r.Header)
+	if err != nil {
+		return err
+	}
+	in.spec.Type = mediaType(in.r.Header.Get("Content-Type"))
+	in.content, err = in.s.store.Receive(in.r.Context(), state(in.r).caller, in.r.Body, store.Incoming{Size: in.r.ContentLength, SHA256: sum})
+	return err
+}
+
+// form receives a multipart form: one file, and fields before or after it.
+// After an error the content may be there.
+func (in *incoming) form() error {
+	spec, err := headerSpec(in.r)
+	if err != nil {
+		return err
+	}
+	boundary, err := multipart.Boundary(in.r.Header.Get("Content-Type"))
+	if err != nil {
+		return formError(err)
+	}
+	least := int64(-1)
+	if in.r.ContentLength > slack {
+		least = in.r.ContentLength - slack
+	}
+	if err := in.may(in.r.Context(), least); err != nil {
+		return err
+	}
+	mr := multipart.NewReader(in.r.Body, boundary, in.s.o.Limits)
+	defer mr.Close()
+	said := fields{form: url.Values{}}
+	total := 0
+	for {
+		part, err := mr.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return formError(err)
+		}
+		if part.FormName() == "file" {
+			if err := in.file(part); err != nil {
+				return err
+			}
+			continue
+		}
+		v, err := part.Value(maxFields)
+		if err != nil {
+			return formError(err)
+		}
+		if total += len(v); total > slack {
+			return invalid("the form is too large")
+		}
+		switch part.FormName() {
+		case "ttl", "max_downloads", "name", "tags":
+			said.form.Add(part.FormName(), v)
+		}
+	}
+	if in.content == nil {
+		return errNoFile
+	}
+	return in.merge(spec, said)
+}
+
+// file receives the part with the file. Digests in its header are of it, those
+// of the request of the whole form.
+func (in *incoming) file(part *multipart.Part) error {
+	if in.content != nil {
+		return invalid("the form has more than one file")
+	}
+	sum, err := expectedDigest(part.Header)
+	if err != nil {
+		return err
+	}
+	if name := part.FileName(); name != "" {
+		in.spec.Name = &name
+	}
+	in.spec.Type = mediaType(part.ContentType())
+	content, err := in.s.store.Receive(in.r.Context(), state(in.r).caller, part, store.Incoming{Size: -1, SHA256: sum})
+	if err != nil {
+		return formError(err)
+	}
+	in.content = content
+	return nil
+}
+
+// merge combines what the part says, query and headers, and the fields: the
+// last one that says something counts.
+func (in *incoming) merge(spec store.FileSpec, said fields) error {
+	f, err := said.fileSpec()
+	if err != nil {
+		return err
+	}
+	if name := or(f.Name, spec.Name); name != nil && *name != "" {
+		if in.spec.Name != nil {
+			in.spec.OriginalName = in.spec.Name
+		}
+		in.spec.Name = name
+	}
+	if in.spec.Name == nil {
+		in.spec.Name = new("unnamed")
+	}
+	in.spec.TTL = or(f.TTL, spec.TTL)
+	in.spec.MaxDownloads = or(f.MaxDownloads, spec.MaxDownloads)
+	in.spec.Tags = or(f.Tags, spec.Tags)
+	return nil
+}
+
+func or[T any](a, b *T) *T {
+	if a != nil {
+		return a
+	}
+	return b
+}
+
+func (s *server) listUploads(w http.ResponseWriter, r *http.Request) error {
+	q, err := query(r)
+	if err != nil {
+		return err
+	}
+	q.All = state(r).caller.Admin
+	page, err := s.store.Files(r.Context(), state(r).caller, q)
+	if err != nil {
+		return err
+	}
+	return reply.JSON(w, list(page, func(f *store.File) api.File { return s.file(r, f) }))
+}
+
+func (s *server) fileInfo(w http.ResponseWriter, r *http.Request) error {
+	f, err := s.store.File(r.Context(), state(r).caller, state(r).ref())
+	if err != nil {
+		return err
+	}
+	return reply.JSON(w, s.file(r, f))
+}
+
+func (s *server) patchFile(w http.ResponseWriter, r *http.Request) error {
+	said, err := s.readFields(r)
+	if err != nil {
+		return err
+	}
+	spec, err := said.fileSpec()
+	if err != nil {
+		return err
+	}
+	f, err := s.store.PatchFile(r.Context(), state(r).caller, state(r).ref(), spec)
+	if err != nil {
+		return err
+	}
+	return reply.JSON(w, s.file(r, f))
+}
+
+func (s *server) deleteFile(w http.ResponseWriter, r *http.Request) error {
+	if err := s.store.DeleteFile(r.Context(), state(r).caller, state(r).ref()); err != nil {
+		return err
+	}
+	return reply.None(w)
+}
