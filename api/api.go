@@ -79,17 +79,21 @@ type List[T any] struct {
 type Health struct {
 	Status  string `json:"status"` // ok or unavailable
 	Version string `json:"version,omitempty"`
+	Message string `json:"message,omitempty"` // why it is unavailable
 }
 
-// Error is the body of every answer of status 400 and above. Code is one of
-// the constants below; Message is for people.
+// Error is the body of every answer of status 400 and above, as the clients of
+// the old service know it. Message is for people; programs read the kind of
+// error in the header [ErrorHeader].
 type Error struct {
 	Message   string `json:"message"`
-	Code      string `json:"code,omitempty"`
 	RequestID string `json:"request_id,omitempty"`
 }
 
-// The codes of [Error].
+// ErrorHeader is a header of every error: one of the codes below.
+const ErrorHeader = "X-Fileshare-Error"
+
+// The codes of errors.
 const (
 	CodeNotFound        = "not_found"
 	CodeExpired         = "expired"

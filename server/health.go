@@ -25,7 +25,7 @@ func (s *server) ready(w http.ResponseWriter, r *http.Request) error {
 	if err := s.store.Ready(ctx); err != nil {
 		s.log.LogAttrs(ctx, slog.LevelError, "not ready", slog.String("cause", err.Error()))
 		w.Header().Set("Retry-After", "5")
-		return reply.NotReady(w, api.Health{Status: "unavailable"})
+		return reply.NotReady(w, api.Health{Status: "unavailable", Message: "the storage does not answer"})
 	}
 	return reply.JSON(w, api.Health{Status: "ok"})
 }

@@ -116,6 +116,11 @@ func newHouse(t testing.TB, so store.Options, o Options) *house {
 }
 
 // answer is a response that has been read.
+// says tells whether the body or the code of the error contains what is wanted.
+func (a answer) says(want string) bool {
+	return strings.Contains(string(a.body), want) || a.Header.Get("X-Fileshare-Error") == want
+}
+
 type answer struct {
 	*http.Response
 	body []byte

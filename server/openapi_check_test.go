@@ -449,7 +449,7 @@ func TestContractCatches(t *testing.T) {
 		{name: "not JSON", method: "GET", path: "/uploads/" + id + "/info", headers: basic, status: 200, answers: jsonHead, body: "{", want: "body"},
 		{name: "error in text", method: "GET", path: "/uploads/" + id, status: 404, answers: []string{"Content-Type", "text/plain"}, body: "404", want: "text/plain"},
 		{name: "error page to a browser", method: "GET", path: "/uploads/" + id, headers: []string{"Accept", "text/html,*/*"}, status: 404, answers: []string{"Content-Type", "text/html"}, body: "404"},
-		{name: "error without message", method: "GET", path: "/uploads/" + id, status: 410, answers: jsonHead, body: `{"code":"expired"}`, want: "message"},
+		{name: "error without message", method: "GET", path: "/uploads/" + id, status: 410, answers: jsonHead, body: `{"request_id":"x"}`, want: "message"},
 		{name: "401 without challenge", method: "GET", path: "/uploads", status: 401, answers: jsonHead, body: `{"message":"who"}`, want: "WWW-Authenticate"},
 		{name: "download", method: "GET", path: "/uploads/" + id, headers: []string{"Range", "bytes=0-1"}, status: 206, answers: []string{"Content-Type", "text/plain", "Content-Range", "bytes 0-1/28", "ETag", `"x"`, "Accept-Ranges", "bytes", "Cache-Control", "private, no-store", "Content-Length", "2", "Repr-Digest", "sha-256=:LCa0a2j/xo/5m0U8HTBBNBNCLXBkg7+g+YpeiGJm564=:"}, body: "ab"},
 		{name: "stored JSON is a content", method: "GET", path: "/uploads/" + id, status: 200, answers: []string{"Content-Type", "application/json"}, body: "{"},

@@ -68,7 +68,7 @@ func TestOurFaults(t *testing.T) {
 	h := newHouse(t, store.Options{}, Options{Auth: failing{}})
 	for _, how := range []string{"panic", "error"} {
 		a := h.do("GET", "/uploads", "", nil, "X-Fail", how).want(t, 500)
-		if want := `{"message":"internal error","code":"internal","request_id":"` + a.Header.Get("X-Request-Id") + "\"}\n"; string(a.body) != want {
+		if want := `{"message":"internal error","request_id":"` + a.Header.Get("X-Request-Id") + "\"}\n"; string(a.body) != want {
 			t.Errorf("%s, want %s", a.body, want)
 		}
 	}

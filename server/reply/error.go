@@ -153,7 +153,7 @@ func Of(err error) Answer {
 func Error(w http.ResponseWriter, r *http.Request, err error) Answer {
 	a := Of(err)
 	a.Headers(w.Header())
-	body := api.Error{Message: a.Message, Code: a.Code}
+	body := api.Error{Message: a.Message}
 	if a.Status == http.StatusInternalServerError {
 		body.RequestID = w.Header().Get("X-Request-Id")
 	}
@@ -165,6 +165,7 @@ func Error(w http.ResponseWriter, r *http.Request, err error) Answer {
 
 // Headers sets what belongs to the answer besides its body.
 func (a Answer) Headers(h http.Header) {
+	h.Set(api.ErrorHeader, a.Code)
 	if a.Status == http.StatusUnauthorized && h.Get("WWW-Authenticate") == "" {
 		// RFC 7617 §2.1: the charset parameter makes clients send UTF-8.
 		h.Set("WWW-Authenticate", `Basic realm="fileshare", charset="UTF-8"`)

@@ -43,22 +43,22 @@ func TestError(t *testing.T) {
 		body   string
 		header map[string]string
 	}{
-		"expired":   {store.Refuse(store.Expired, "upload expired"), 410, `{"message":"upload expired","code":"expired"}`, nil},
-		"wrapped":   {fmt.Errorf("opening: %w", store.Refuse(store.NotFound, "upload not found")), 404, `{"message":"upload not found","code":"not_found"}`, nil},
-		"cause":     {store.RefuseCause(store.NoSpace, "no space left", errors.New("/secret/path")), 507, `{"message":"no space left","code":"no_space"}`, nil},
-		"stranger":  {store.Refuse(store.Unauthenticated, "who are you"), 401, `{"message":"who are you","code":"unauthenticated"}`, map[string]string{"WWW-Authenticate": `Basic realm="fileshare", charset="UTF-8"`}},
-		"busy":      {&store.Error{Kind: store.Busy, Message: "busy", RetryAfter: 1500 * time.Millisecond}, 409, `{"message":"busy","code":"busy"}`, map[string]string{"Retry-After": "2"}},
-		"limited":   {store.Refuse(store.RateLimited, "slow down"), 429, `{"message":"slow down","code":"rate_limited"}`, map[string]string{"Retry-After": "1"}},
-		"conflict":  {store.Refuse(store.Conflict, "there"), 409, `{"message":"there","code":"conflict"}`, map[string]string{"Retry-After": ""}},
-		"unknown":   {errors.New("pq: password wrong"), 500, `{"message":"internal error","code":"internal","request_id":"rid"}`, nil},
-		"stalled":   {BodyError(os.ErrDeadlineExceeded), 408, `{"message":"the request body stalled","code":"timeout"}`, nil},
-		"media":     {Refuse(MediaType, "what is that", nil), 415, `{"message":"what is that","code":"unsupported_media_type"}`, nil},
-		"body":      {BodyError(&http.MaxBytesError{Limit: 1}), 413, `{"message":"the request body is too large","code":"too_large"}`, nil},
-		"reset":     {BodyError(&net.OpError{Op: "read", Err: syscall.ECONNRESET}), 400, `{"message":"the request body is incomplete","code":"incomplete_body"}`, nil},
-		"cut":       {BodyError(io.ErrUnexpectedEOF), 400, `{"message":"the request body is incomplete","code":"incomplete_body"}`, nil},
-		"malformed": {BodyError(errors.New("invalid byte in chunk length")), 400, `{"message":"the request body is malformed","code":"incomplete_body"}`, nil},
-		"cancelled": {context.Canceled, 503, `{"message":"request cancelled","code":"unavailable"}`, nil},
-		"deadline":  {context.DeadlineExceeded, 503, `{"message":"storage does not answer","code":"unavailable"}`, nil},
+		"expired":   {store.Refuse(store.Expired, "upload expired"), 410, `{"message":"upload expired"}`, nil},
+		"wrapped":   {fmt.Errorf("opening: %w", store.Refuse(store.NotFound, "upload not found")), 404, `{"message":"upload not found"}`, nil},
+		"cause":     {store.RefuseCause(store.NoSpace, "no space left", errors.New("/secret/path")), 507, `{"message":"no space left"}`, nil},
+		"stranger":  {store.Refuse(store.Unauthenticated, "who are you"), 401, `{"message":"who are you"}`, map[string]string{"WWW-Authenticate": `Basic realm="fileshare", charset="UTF-8"`}},
+		"busy":      {&store.Error{Kind: store.Busy, Message: "busy", RetryAfter: 1500 * time.Millisecond}, 409, `{"message":"busy"}`, map[string]string{"Retry-After": "2"}},
+		"limited":   {store.Refuse(store.RateLimited, "slow down"), 429, `{"message":"slow down"}`, map[string]string{"Retry-After": "1"}},
+		"conflict":  {store.Refuse(store.Conflict, "there"), 409, `{"message":"there"}`, map[string]string{"Retry-After": ""}},
+		"unknown":   {errors.New("pq: password wrong"), 500, `{"message":"internal error","request_id":"rid"}`, nil},
+		"stalled":   {BodyError(os.ErrDeadlineExceeded), 408, `{"message":"the request body stalled"}`, nil},
+		"media":     {Refuse(MediaType, "what is that", nil), 415, `{"message":"what is that"}`, nil},
+		"body":      {BodyError(&http.MaxBytesError{Limit: 1}), 413, `{"message":"the request body is too large"}`, nil},
+		"reset":     {BodyError(&net.OpError{Op: "read", Err: syscall.ECONNRESET}), 400, `{"message":"the request body is incomplete"}`, nil},
+		"cut":       {BodyError(io.ErrUnexpectedEOF), 400, `{"message":"the request body is incomplete"}`, nil},
+		"malformed": {BodyError(errors.New("invalid byte in chunk length")), 400, `{"message":"the request body is malformed"}`, nil},
+		"cancelled": {context.Canceled, 503, `{"message":"request cancelled"}`, nil},
+		"deadline":  {context.DeadlineExceeded, 503, `{"message":"storage does not answer"}`, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := httptest.NewRecorder()
