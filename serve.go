@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -26,9 +27,16 @@ import (
 	"fileshare/store/dir"
 )
 
+// gcPercent trades memory for time: the live heap is a few MiB however large the
+// files are, so that the default would collect some 30 times a second under load.
+const gcPercent = 300
+
 // serve runs the daemon until the first of the signals (nil error), or until it
 // cannot go on. What is started from top to bottom is stopped from bottom to top.
 func serve(ctx context.Context, c *Config, stderr io.Writer, signals <-chan os.Signal) (err error) {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	log := newLog(c, stderr, c.logLevel())
 	stopping := func(name string, stop func() error) {
 		if e := stop(); e != nil {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -224,10 +223,4 @@ func (s *Store) newHash(want []byte) hash.Hash {
 		return nil
 	}
 	return sha256.New()
-}
-
-// isBodyError tells whether err came from the client's body.
-func isBodyError(err error) bool {
-	_, ok := errors.AsType[*bodyError](err)
-	return ok
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 )
 
@@ -107,7 +108,7 @@ func (s *Store) room(n int64) error {
 	if s.o.Free == nil || s.o.FreeSpace <= 0 {
 		return nil
 	}
-	free, err := s.o.Free()
+	free, err := s.free.get(s.o.Free, n > spaceStep)
 	if err != nil {
 		return RefuseCause(Unavailable, "the storage does not answer", err)
 	}
@@ -115,6 +116,31 @@ func (s *Store) room(n int64) error {
 		return Refuse(NoSpace, "no space left on the server")
 	}
 	return nil
+}
+
+// freeSpace remembers for a moment how much of the disk is free: many small
+// uploads in a row need not all ask the kernel.
+type freeSpace struct {
+	mu sync.Mutex
+	at time.Time // guarded by mu, as n
+	n  int64
+}
+
+// freeFor is how long an answer is good.
+const freeFor = 50 * time.Millisecond
+
+func (f *freeSpace) get(ask func() (int64, error), now bool) (int64, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !now && time.Since(f.at) < freeFor {
+		return f.n, nil
+	}
+	n, err := ask()
+	if err != nil {
+		return 0, err
+	}
+	f.at, f.n = time.Now(), n
+	return n, nil
 }
 
 // Receive reads body to its end and makes it durable. It refuses early, before

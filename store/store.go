@@ -198,6 +198,7 @@ type Store struct {
 	clock   clockGuard
 
 	incoming atomic.Int64 // announced bytes that are not written yet
+	free     freeSpace
 
 	mu      sync.Mutex
 	pending map[Key]bool // runs being written; guarded by mu
