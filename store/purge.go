@@ -15,12 +15,14 @@ type PurgeResult struct {
 	Held                               bool          // nothing was done: the clock has just jumped
 }
 
-// Purge works in batches. One batch is one Update, which others wait for; its
-// size is steered so that it takes about batchTime.
+// Purge works in batches. One batch is one Update, which others wait for: its
+// size is steered by the time it takes, and it is small, with a pause after it,
+// while others are at work.
 const (
-	leastBatch = 64
+	leastBatch = 32
 	mostBatch  = 4096
-	batchTime  = 8 * time.Millisecond
+	quietBatch = 40 * time.Millisecond // when nobody else writes
+	busyBatch  = 4 * time.Millisecond
 )
 
 // Purge reclaims what is due, in bounded batches, until nothing is left or ctx
@@ -46,11 +48,11 @@ func (s *Store) Purge(ctx context.Context) (PurgeResult, error) {
 
 // drain repeats a step until it finds less than it could take.
 func (s *Store) drain(ctx context.Context, r *PurgeResult, step func(context.Context, *PurgeResult, int) (int, error)) error {
-	for batch := 4 * leastBatch; ; {
+	for batch := 8 * leastBatch; ; {
 		if err := context.Cause(ctx); err != nil {
 			return err
 		}
-		begin := time.Now()
+		begin, others := time.Now(), s.stats.updates.Load()
 		n, err := step(ctx, r, batch)
 		if err != nil {
 			return err
@@ -58,12 +60,28 @@ func (s *Store) drain(ctx context.Context, r *PurgeResult, step func(context.Con
 		if n < batch {
 			return nil
 		}
-		switch took := time.Since(begin); {
-		case took > 2*batchTime:
+		took, target := time.Since(begin), quietBatch
+		// A step updates once, or twice when it deletes blobs.
+		if s.stats.updates.Load()-others > 2 {
+			target = busyBatch
+			pause(ctx, took)
+		}
+		switch {
+		case took > 2*target:
 			batch = max(batch/2, leastBatch)
-		case took < batchTime:
+		case took < target:
 			batch = min(batch*2, mostBatch)
 		}
+	}
+}
+
+// pause waits for d or until ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 // counters count since the start.
 type counters struct {
 	reserved, completed, lapsed, busy, reopened, bytesIn, bytesOut atomic.Int64
+	updates                                                        atomic.Int64 // begun
 }
 
 // Stats are counters since the start, for metrics.

@@ -287,6 +287,7 @@ func (s *Store) secret(ctx context.Context) error {
 
 // update is records.Update with the errors of the disk as refusals.
 func (s *Store) update(ctx context.Context, fn func(Tx) error) error {
+	s.stats.updates.Add(1)
 	return refusal(s.records.Update(ctx, fn))
 }
 
