@@ -5,8 +5,8 @@ GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 FUZZTIME ?= 3s
 
-# Programs that the tests run against; see packages.
-PROGRAMS := curl nginx chromium
+# Programs that the tests run against, with the Debian package where it has another name; see packages.
+PROGRAMS := curl nginx openssl wget unzip aria2c:aria2
 
 .PHONY: help
 help: ## list the targets
@@ -30,7 +30,7 @@ test: packages lint ## all that CI does: lint, modules, tests with -race, every 
 # The tests need some programs; on Debian, as root, they are installed.
 .PHONY: packages
 packages:
-	@missing=''; for p in $(PROGRAMS); do command -v $$p >/dev/null || missing+=" $$p"; done; \
+	@missing=''; for p in $(PROGRAMS); do command -v "$${p%:*}" >/dev/null || missing+=" $${p#*:}"; done; \
 	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  echo "installing$$missing"; export DEBIAN_FRONTEND=noninteractive; \
 	  { apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing; } >/dev/null; \

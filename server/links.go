@@ -1,6 +1,7 @@
 package server
 
 import (
+	"net"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -15,9 +16,14 @@ type links struct {
 // base is scheme, host and prefix of the links in the answer to r.
 func (l links) base(r *http.Request, prefix string) string {
 	if l.public != "" {
-		return l.public
+		return join(l.public, prefix)
 	}
 	scheme, host, front := "http", r.Host, ""
+	if host == "" { // HTTP/1.0
+		if a, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
+			host = a.String()
+		}
+	}
 	if r.TLS != nil {
 		scheme = "https"
 	}
@@ -31,10 +37,16 @@ func (l links) base(r *http.Request, prefix string) string {
 		}
 		front = f
 	}
-	if strings.HasSuffix(front, prefix) {
-		prefix = "" // a proxy that names the prefix without stripping it
+	return join(scheme+"://"+host+front, prefix)
+}
+
+// join appends the prefix by which a request came, unless the base has it: a
+// proxy may name the prefix without stripping it.
+func join(base, prefix string) string {
+	if strings.HasSuffix(base, prefix) {
+		return base
 	}
-	return scheme + "://" + host + front + prefix
+	return base + prefix
 }
 
 // trusts tells whether the peer is a proxy to be believed. A peer on a unix

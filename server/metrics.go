@@ -200,6 +200,12 @@ func NewReaperMetrics(reg prometheus.Registerer) *ReaperMetrics {
 		purged:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "fileshare_purged_total", Help: "What the reaper removed."}, []string{"kind"}),
 		bytes:    prometheus.NewCounter(prometheus.CounterOpts{Name: "fileshare_purged_bytes_total", Help: "Bytes the reaper reclaimed."}),
 	}
+	for _, result := range []string{"ok", "error"} { // there from the start, so that an alert can rely on them
+		m.runs.WithLabelValues(result)
+	}
+	for _, kind := range []string{"file", "session", "tombstone", "blob"} {
+		m.purged.WithLabelValues(kind)
+	}
 	reg.MustRegister(m.lag, m.duration, m.runs, m.purged, m.bytes)
 	return m
 }

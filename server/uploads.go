@@ -99,6 +99,11 @@ func isForm(contentType string) bool {
 
 // raw receives the body as it is.
 func (in *incoming) raw() error {
+	if in.r.Header.Get("Content-Range") != "" {
+		// RFC 9110 §14.5: a server that does not know partial PUT must not
+		// take the part for the whole.
+		return invalid("a part of a content cannot be stored (Content-Range)")
+	}
 	sum, err := expectedDigest(in.r.Header)
 	if err != nil {
 		return err

@@ -5,9 +5,10 @@ import (
 	"time"
 )
 
-// CreateSession makes a session of the caller's.
+// CreateSession makes a session of the caller's. It needs an account also with
+// open sessions: there is no id to know yet.
 func (s *Store) CreateSession(ctx context.Context, c Caller, spec SessionSpec) (*Session, error) {
-	if err := s.permit(c, toSession, nil); err != nil {
+	if err := s.permit(c, toOwn, nil); err != nil {
 		return nil, err
 	}
 	now := s.now()
