@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // e2eDisk is a small file system of its own. It needs root.
@@ -271,9 +272,7 @@ func TestDiskReadOnly(t *testing.T) {
 	d := e2eStart(t, dir, "REAPER_SCHEDULE=@every 1s")
 	small, large := e2eBytes()[:100], e2eBytes()[:1<<20]
 	kept := e2eKept{d.put("small", small): small, d.put("large", large): large}
-	if a := d.do("GET", "/ready", nil); a.status != http.StatusOK {
-		t.Errorf("/ready: %v, want 200", a)
-	}
+	d.readiness(http.StatusOK)
 	device := e2eCommand(t, "findmnt", "-n", "-o", "SOURCE", at)
 	trigger := filepath.Join("/sys/fs/ext4", filepath.Base(device), "trigger_fs_error")
 	if err := os.WriteFile(trigger, []byte("1"), 0); err != nil {
@@ -294,9 +293,7 @@ func TestDiskReadOnly(t *testing.T) {
 		}
 		kept.check(d)
 	}
-	if a := d.do("GET", "/ready", nil); a.status != http.StatusServiceUnavailable {
-		t.Errorf("/ready: %v, want 503", a)
-	}
+	d.readiness(http.StatusServiceUnavailable)
 	if a := d.do("GET", "/health", nil); a.status != http.StatusOK {
 		t.Errorf("/health: %v, want 200", a)
 	}
@@ -339,14 +336,23 @@ func TestDiskUnwritableBlobs(t *testing.T) {
 		d.refused("PUT", d.do("PUT", "/uploads/large", bytes.NewReader(large)), 503, 507)
 		kept.check(d)
 	}
-	if a := d.do("GET", "/ready", nil); a.status != http.StatusServiceUnavailable {
-		t.Errorf("/ready: %v, want 503", a)
-	}
+	d.readiness(http.StatusServiceUnavailable)
 	e2eCommand(t, "chattr", "-R", "-i", filepath.Join(dir, "blobs"))
 	kept[d.put("large", large)] = large // without a restart
 	kept.check(d)
-	if a := d.do("GET", "/ready", nil); a.status != http.StatusOK {
-		t.Errorf("/ready: %v, want 200", a)
-	}
+	d.readiness(http.StatusOK)
 	d.stop()
+}
+
+// readiness waits for that status of /ready, which remembers for a few seconds
+// what it has found out.
+func (d *e2eDaemon) readiness(want int) {
+	d.t.Helper()
+	var a *e2eAnswer
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		if a = d.do("GET", "/ready", nil); a.status == want {
+			return
+		}
+	}
+	d.t.Errorf("/ready: %v, want %d", a, want)
 }

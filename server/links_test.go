@@ -16,7 +16,7 @@ func TestLinks(t *testing.T) {
 	}{
 		"plain":       {"", "192.0.2.1:99", "", nil, "http://host:8080", "192.0.2.1"},
 		"prefix":      {"", "192.0.2.1:99", "/p", nil, "http://host:8080/p", "192.0.2.1"},
-		"public":      {"https://pub/x", "192.0.2.1:99", "/p", nil, "https://pub/x", "192.0.2.1"},
+		"public":      {"https://pub/x", "192.0.2.1:99", "/p", nil, "https://pub/x/p", "192.0.2.1"},
 		"untrusted":   {"", "192.0.2.1:99", "", http.Header{"X-Forwarded-Proto": {"https"}, "X-Forwarded-Host": {"evil"}, "X-Forwarded-For": {"1.1.1.1"}}, "http://host:8080", "192.0.2.1"},
 		"x-forwarded": {"", "127.0.0.1:99", "", http.Header{"X-Forwarded-Proto": {"https"}, "X-Forwarded-Host": {"pub:1446"}, "X-Forwarded-Prefix": {"/rtc/fileshare/"}, "X-Forwarded-For": {"6.6.6.6, 198.51.100.7, 10.1.1.1"}}, "https://pub:1446/rtc/fileshare", "198.51.100.7"},
 		"not twice":   {"", "127.0.0.1:99", "/p", http.Header{"X-Forwarded-Prefix": {"/p"}}, "http://host:8080/p", "127.0.0.1"},

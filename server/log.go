@@ -153,7 +153,7 @@ func (s *server) guard(next http.Handler) http.Handler {
 // clearHeaders takes back what was set for an answer that is not given.
 func clearHeaders(h http.Header) {
 	for k := range h {
-		if k != "X-Request-Id" {
+		if k != "X-Request-Id" && k != "Connection" {
 			delete(h, k)
 		}
 	}

@@ -144,6 +144,11 @@ func (t *transfer) reserve(status int) error {
 		}
 	}
 	t.spans = spans
+	if !t.multi {
+		if err := t.d.Prepare(); err != nil {
+			return fmt.Errorf("opening a content: %w", err)
+		}
+	}
 	if !t.d.Counted() {
 		return nil
 	}

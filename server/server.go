@@ -399,6 +399,11 @@ func (s *server) observe(next http.Handler) http.Handler {
 		if r.Body != nil && r.Body != http.NoBody {
 			x.body = newBody(r.Body, w, s.o.IdleTimeout)
 			r.Body = x.body
+			if r.ProtoMajor == 1 && len(r.TransferEncoding) > 0 {
+				// RFC 9112 §6.1: with a Content-Length beside it (which net/http
+				// does not show) nothing behind this body is to be trusted.
+				w.Header()["Connection"] = []string{"close"}
+			}
 		}
 		s.metrics.inFlight.Inc()
 		done := false

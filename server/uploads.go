@@ -181,7 +181,7 @@ func (in *incoming) file(part *multipart.Part) error {
 		in.spec.Name = &name
 	}
 	in.spec.Type = mediaType(part.ContentType())
-	content, err := in.s.store.Receive(in.r.Context(), state(in.r).caller, part, store.Incoming{Size: -1, SHA256: sum})
+	content, err := in.s.store.Receive(in.r.Context(), state(in.r).caller, part, store.Incoming{Size: -1, Most: max(in.r.ContentLength, 0), SHA256: sum})
 	if err != nil {
 		return formError(err)
 	}

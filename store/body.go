@@ -11,7 +11,7 @@ import (
 )
 
 // body is what a large content is read through: it checks the limits, counts
-// and hashes. Backends take it by WriteTo, in pieces of 64 KiB and, once the
+// and hashes. Backends take it by WriteTo, in pieces of 16 KiB and, once the
 // line has shown to be fast, 1 MiB; pieces are hashed in a second goroutine
 // while the next one is read and written, since hashing alone costs most of a
 // core.
@@ -23,6 +23,7 @@ type body struct {
 	first []byte // a copy of the first bytes, at most sniffLen
 	limit int64  // most bytes; a longer body is refused
 	want  int64  // announced length, -1 = unknown
+	most  int64  // an upper bound of the length, 0 = unknown
 	n     int64  // bytes passed on
 	hash  hash.Hash
 	space int64 // bytes until the disk is looked at again
@@ -64,6 +65,9 @@ func (b *body) WriteTo(w io.Writer) (total int64, err error) {
 		hasher.release(piece) // it must be hashed before it is filled again
 		begin := time.Now()
 		n, err := b.fill(piece)
+		if err != nil && err != io.EOF {
+			return total, err
+		}
 		if n > 0 {
 			hasher.add(piece[:n])
 			m, werr := w.Write(piece[:n])
@@ -74,9 +78,6 @@ func (b *body) WriteTo(w io.Writer) (total int64, err error) {
 		}
 		if err == io.EOF {
 			return total, nil
-		}
-		if err != nil {
-			return total, err
 		}
 		r, i = b.fit(r, i, hasher, time.Since(begin))
 	}

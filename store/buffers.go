@@ -1,15 +1,25 @@
 package store
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+)
 
 // The sizes of the pieces in which large bodies travel.
 const (
-	smallPiece = 64 << 10
+	smallPiece = 16 << 10
 	largePiece = 1 << 20
 	// maxLarge bounds the large rings in use, and so the memory of uploads
 	// (three pieces each); further and slow bodies travel in small pieces.
 	maxLarge = 8
 	ringSize = 3 // one is filled, one is written, one is hashed
+)
+
+// Small contents wait in memory for their record. Up to freeInline bytes anyone
+// may; of larger ones maxHeld may wait at a time, further ones go to the blobs.
+const (
+	freeInline = 16 << 10
+	maxHeld    = 64
 )
 
 // ring is a set of equal buffers.
@@ -19,6 +29,23 @@ type ring [ringSize][]byte
 type buffers struct {
 	small, large, inline sync.Pool
 	grants               chan struct{} // one for each large ring in use
+	held                 atomic.Int64  // small contents above freeInline in memory
+}
+
+// hold takes a place for a small content above freeInline; drop gives it back.
+func (b *buffers) hold() bool {
+	if b.held.Add(1) <= maxHeld {
+		return true
+	}
+	b.held.Add(-1)
+	return false
+}
+
+func (b *buffers) drop(held *bool) {
+	if *held {
+		*held = false
+		b.held.Add(-1)
+	}
 }
 
 func newBuffers() *buffers {

@@ -305,6 +305,16 @@ func (d *Download) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Prepare opens what the next bytes are read from, so that a content that cannot
+// be read is noticed before anything is answered.
+func (d *Download) Prepare() error {
+	if d.pos >= d.file.Size || d.runs == nil {
+		return nil
+	}
+	_, _, err := d.segment()
+	return err
+}
+
 // SendTo writes at most n bytes from the current position to w, segment by
 // segment, so that an io.ReaderFrom on a TCP connection can use sendfile
 // (w.ReadFrom is called with an *io.LimitedReader over an *os.File where the

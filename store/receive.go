@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"crypto/subtle"
 	"fmt"
@@ -13,6 +12,7 @@ import (
 // Incoming describes a body that is about to be received.
 type Incoming struct {
 	Size   int64  // length if known, -1 if not
+	Most   int64  // an upper bound of the length if one is known, else 0; it saves memory
 	SHA256 []byte // expected digest, nil if the client sent none
 }
 
@@ -25,9 +25,13 @@ type Content struct {
 	sha    []byte
 	head   []byte  // at most sniffLen bytes, to guess a type from
 	inline *[]byte // nil: in the blobs
+	held   bool    // has a place of buffers.hold
 	run    run
 	over   bool // attached or discarded
 }
+
+// mostInline is the largest buffer of a small content that is kept for another.
+const mostInline = 64 << 10
 
 // sniffLen is how many bytes of a content are looked at to guess its type.
 const sniffLen = 512
@@ -54,7 +58,8 @@ func (c *Content) Discard() {
 // release returns what was lent. The content is of no use afterwards.
 func (c *Content) release() {
 	c.over = true
-	if c.inline != nil && cap(*c.inline) <= 2*smallPiece {
+	c.s.buffers.drop(&c.held)
+	if c.inline != nil && cap(*c.inline) <= 2*mostInline {
 		c.s.buffers.inline.Put(c.inline)
 	}
 }
@@ -160,7 +165,7 @@ func (s *Store) Receive(ctx context.Context, c Caller, r io.Reader, in Incoming)
 	} else {
 		s.incoming.Add(want)
 	}
-	b := &body{ctx: ctx, s: s, r: r, limit: s.o.FileSize, want: want, hash: s.newHash(in.SHA256), space: spaceStep}
+	b := &body{ctx: ctx, s: s, r: r, limit: s.o.FileSize, want: want, most: in.Most, hash: s.newHash(in.SHA256), space: spaceStep}
 	if want >= 0 {
 		defer func() { s.incoming.Add(-max(want-b.n, 0)) }()
 	}
@@ -189,18 +194,16 @@ func (s *Store) receive(ctx context.Context, b *body) (*Content, error) {
 		return c, s.receiveRun(ctx, b, c)
 	}
 	buf := s.buffers.inline.Get().(*[]byte)
-	err := b.readSmall(buf, s.o.Inline)
+	err := b.readSmall(buf, &c.held)
 	if err == io.EOF {
 		c.inline, c.size, c.head = buf, int64(len(*buf)), (*buf)[:min(len(*buf), sniffLen)]
 		return c, nil
 	}
-	if err != nil {
-		s.buffers.inline.Put(buf)
-		return nil, err
+	if err == nil {
+		b.head = *buf
+		err = s.receiveRun(ctx, b, c)
 	}
-	c.head = bytes.Clone((*buf)[:min(len(*buf), sniffLen)])
-	b.head = *buf
-	err = s.receiveRun(ctx, b, c)
+	s.buffers.drop(&c.held)
 	s.buffers.inline.Put(buf)
 	return c, err
 }
@@ -223,36 +226,60 @@ func (s *Store) receiveRun(ctx context.Context, b *body, c *Content) error {
 	return nil
 }
 
-// readSmall reads into buf, which grows as the body does, until the end (io.EOF)
-// or until there is more than limit (nil; what was read is then in buf and the
-// body's count and hash know nothing of it).
-func (b *body) readSmall(buf *[]byte, limit int64) error {
+// readSmall reads into buf until the end (io.EOF), or until there is more than
+// is kept in memory (nil; what was read is then in buf, and the body's count and
+// hash know nothing of it). buf grows only when the bytes are there.
+func (b *body) readSmall(buf *[]byte, held *bool) error {
+	limit := b.s.o.Inline
 	p := (*buf)[:0]
 	defer func() { *buf = p }()
-	if b.want >= 0 && b.want <= limit && int64(cap(p)) <= b.want {
-		p = make([]byte, 0, b.want+1)
-	}
-	for int64(len(p)) <= limit {
-		if len(p) == cap(p) {
-			p = append(p, make([]byte, max(4<<10, len(p)))...)[:len(p)]
+	for {
+		room := min(limit, freeInline)
+		if *held {
+			room = limit
 		}
-		n, err := b.r.Read(p[len(p):min(int64(cap(p)), limit+1)])
+		if int64(len(p)) > room {
+			if room == limit || !b.s.buffers.hold() {
+				return nil
+			}
+			*held = true
+			continue
+		}
+		if int64(len(p)) == int64(cap(p)) {
+			p = b.grow(p, room+1)
+		}
+		n, err := b.r.Read(p[len(p):min(int64(cap(p)), room+1)])
 		p = p[:len(p)+n]
 		switch {
-		case err == io.EOF && int64(len(p)) <= limit:
+		case err == io.EOF && int64(len(p)) <= room:
 			return b.whole(p)
 		case err != nil && err != io.EOF:
 			return &bodyError{err}
 		case err == io.EOF:
-			return nil // exactly one byte too many; the next read says EOF again
+			b.r = eof{} // one byte too many; the next read says so again
 		case n == 0:
 			if err := context.Cause(b.ctx); err != nil {
 				return err
 			}
 		}
 	}
-	return nil
 }
+
+// grow makes room in p, which is full, at most for most bytes.
+func (b *body) grow(p []byte, most int64) []byte {
+	size := max(4<<10, 2*int64(cap(p)))
+	if likely := max(b.want, b.most); likely > 0 {
+		size = likely + 1
+	}
+	q := make([]byte, len(p), max(min(size, most), int64(len(p))+1))
+	copy(q, p)
+	return q
+}
+
+// eof is a reader at its end.
+type eof struct{}
+
+func (eof) Read([]byte) (int, error) { return 0, io.EOF }
 
 // whole takes p as the whole body.
 func (b *body) whole(p []byte) error {

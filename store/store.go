@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -196,6 +195,7 @@ type Store struct {
 	buffers *buffers
 	tally   *tally
 	clock   clockGuard
+	probe   probe
 
 	incoming atomic.Int64 // announced bytes that are not written yet
 	free     freeSpace
@@ -238,34 +238,14 @@ func (s *Store) Close() error {
 	return errors.Join(err, s.leave(ctx))
 }
 
-// Ready reports whether records and blobs answer, within ctx.
-func (s *Store) Ready(ctx context.Context) error {
-	err := s.records.View(ctx, func(tx Tx) error {
-		_, err := tx.Get(MetaRecords, secretID)
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("records: %w", err)
-	}
-	r, err := s.blobs.Open(ctx, "ready/0", 0, 0)
-	if err == nil {
-		r.Close()
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("blobs: %w", err)
-	}
-	if s.o.Free != nil {
-		if _, err := s.o.Free(); err != nil {
-			return fmt.Errorf("blobs: %w", err)
-		}
-	}
-	return nil
-}
-
 var secretID = []byte("secret")
 
 // secret reads the secret of the ids, or makes it at the very first start.
 func (s *Store) secret(ctx context.Context) error {
 	var secret []byte
+	if err := s.notOrphaned(ctx); err != nil {
+		return err
+	}
 	err := s.records.Update(ctx, func(tx Tx) error {
 		b, err := tx.Get(MetaRecords, secretID)
 		if err != nil {
@@ -283,6 +263,30 @@ func (s *Store) secret(ctx context.Context) error {
 	}
 	s.ids, err = newIDCodec(secret)
 	return err
+}
+
+// notOrphaned refuses to begin anew over contents: where the records are empty
+// and the blobs are not, the records were lost, and a sweep would remove what
+// is left.
+func (s *Store) notOrphaned(ctx context.Context) error {
+	begun := false
+	err := s.records.View(ctx, func(tx Tx) error {
+		doc, err := tx.Get(MetaRecords, secretID)
+		begun = doc != nil
+		return err
+	})
+	if err != nil || begun {
+		return err
+	}
+	for info, err := range s.blobs.List(ctx, "") {
+		if err != nil {
+			return err
+		}
+		if _, ours := runOf(info.Key); ours {
+			return errors.New("there are contents but no records of them: the records were lost, or belong elsewhere")
+		}
+	}
+	return nil
 }
 
 // update is records.Update with the errors of the disk as refusals.

@@ -256,14 +256,9 @@ func isTokenChar(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0
 }
 
-func validValue(s string) bool {
-	for i := range len(s) {
-		if c := s[i]; c < ' ' && c != '\t' || c == 0x7f {
-			return false
-		}
-	}
-	return true
-}
+// validValue refuses what could end a line somewhere else. Other control
+// characters stand in the names that curl sends as they are.
+func validValue(s string) bool { return !strings.ContainsAny(s, "\x00\r\n") }
 
 // ErrNotForm says that a Content-Type is not multipart/form-data.
 var ErrNotForm = errors.New("not multipart/form-data")

@@ -115,6 +115,12 @@ func (d *Dir) Open(ctx context.Context, key string, offset, n int64) (io.ReadClo
 	if err != nil {
 		return nil, fmt.Errorf("opening a blob: %w", bare(err))
 	}
+	if st, err := f.Stat(); err != nil || st.Size() < offset+n {
+		if err == nil {
+			err = fmt.Errorf("%d bytes, %d are wanted: %w", st.Size(), offset+n, io.ErrUnexpectedEOF)
+		}
+		return nil, errors.Join(fmt.Errorf("opening a blob: %w", bare(err)), f.Close())
+	}
 	if offset > 0 {
 		if _, err := f.Seek(offset, io.SeekStart); err != nil {
 			return nil, errors.Join(fmt.Errorf("opening a blob: %w", bare(err)), f.Close())
