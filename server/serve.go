@@ -276,8 +276,12 @@ func (t *transfer) settle() error {
 		doubt = unacked(c.TCPConn)
 	}
 	delivered, doubtful := split(t.spans, sent, doubt)
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.r.Context()), settleTimeout)
-	defer cancel()
+	ctx := context.WithoutCancel(t.r.Context())
+	if t.reserved {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, settleTimeout)
+		defer cancel()
+	}
 	if err := t.d.Settle(ctx, delivered, doubtful); err != nil {
 		return fmt.Errorf("settling a download: %w", err)
 	}

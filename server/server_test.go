@@ -50,7 +50,7 @@ func TestAccessLog(t *testing.T) {
 	}
 }
 
-type failing struct{ namesOnly }
+type failing struct{}
 
 func (failing) Authenticate(r *http.Request) (store.Caller, error) {
 	switch r.Header.Get("X-Fail") {

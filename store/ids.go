@@ -56,20 +56,22 @@ func newIDCodec(secret []byte) (*idCodec, error) {
 
 const rounds = 10
 
-func (c *idCodec) round(i int, x uint64) uint64 {
-	var buf [16]byte
+// round uses buf, of 16 bytes, so that a permutation allocates once.
+func (c *idCodec) round(buf []byte, i int, x uint64) uint64 {
+	clear(buf)
 	buf[0] = byte(i)
 	binary.BigEndian.PutUint64(buf[8:], x)
-	c.block.Encrypt(buf[:], buf[:])
-	return binary.BigEndian.Uint64(buf[:]) & half
+	c.block.Encrypt(buf, buf)
+	return binary.BigEndian.Uint64(buf) & half
 }
 
 // id returns the public form of a key.
 func (c *idCodec) id(k Key) string {
 	hi, lo := binary.BigEndian.Uint64(k[:]), binary.BigEndian.Uint64(k[8:])
 	l, r := hi>>3, (hi&7)<<58|lo>>6
+	buf := make([]byte, 16)
 	for i := range rounds {
-		l, r = r, l^c.round(i, r)
+		l, r = r, l^c.round(buf, i, r)
 	}
 	var u [16]byte // 48 bits, version 4, 12 bits, variant 10, 62 bits
 	v := l >> 1
@@ -104,8 +106,9 @@ func (c *idCodec) key(s string) (k Key, ok bool) {
 	a, b := binary.BigEndian.Uint64(u[:]), binary.BigEndian.Uint64(u[8:])
 	l := (a>>16<<12|a&0xfff)<<1 | b>>61&1
 	r := b & half
+	buf := make([]byte, 16)
 	for i := rounds - 1; i >= 0; i-- {
-		l, r = r^c.round(i, l), l
+		l, r = r^c.round(buf, i, l), l
 	}
 	binary.BigEndian.PutUint64(k[:], l<<3|r>>58)
 	binary.BigEndian.PutUint64(k[8:], r<<6)

@@ -173,6 +173,9 @@ func usage(dir string) (n int64, err error) {
 func (b *bench) largeTurn(d *daemon, t transfer, cpu *series) turn {
 	piece := noise(1 << 20)
 	once := func(ctx context.Context, t transfer) (rate, seconds float64, err error) {
+		if err := touchMemory(t.size); err != nil {
+			return 0, 0, err
+		}
 		before, err := d.cpu()
 		if err != nil {
 			return 0, 0, err
@@ -207,6 +210,9 @@ func (b *bench) largeTurn(d *daemon, t transfer, cpu *series) turn {
 func (b *bench) nginxLarge(nginx *reference) turn {
 	piece := noise(1 << 20)
 	once := func(ctx context.Context, size int64) (float64, error) {
+		if err := touchMemory(size); err != nil {
+			return 0, err
+		}
 		_, took, err := transfer{addr: nginx.addr, method: "PUT", path: "/large.bin", size: size, want: http.StatusCreated}.send(ctx, piece)
 		if err != nil {
 			return 0, err
