@@ -30,7 +30,7 @@ type body struct {
 }
 
 // spaceStep is how often the disk's free space is looked at, in bytes.
-const spaceStep = 16 << 20
+const spaceStep = 4 << 20
 
 // fast is the time in which a piece of a body must come for the line to count
 // as fast, slow the time after which it counts as slow.

@@ -113,7 +113,7 @@ func (s *Store) room(n int64) error {
 	if s.o.Free == nil || s.o.FreeSpace <= 0 {
 		return nil
 	}
-	free, err := s.free.get(s.o.Free, n > spaceStep)
+	free, err := s.free.get(s.o.Free, s.stats.bytesIn.Load())
 	if err != nil {
 		return RefuseCause(Unavailable, "the storage does not answer", err)
 	}
@@ -123,28 +123,29 @@ func (s *Store) room(n int64) error {
 	return nil
 }
 
-// freeSpace remembers for a moment how much of the disk is free: many small
-// uploads in a row need not all ask the kernel.
+// freeSpace remembers for a moment how much of the disk is free, less what has
+// come in since: many small uploads in a row need not all ask the kernel.
 type freeSpace struct {
 	mu sync.Mutex
-	at time.Time // guarded by mu, as n
-	n  int64
+	at time.Time // guarded by mu, as the others
+	n  int64     // free at that time
+	in int64     // bytes received until then
 }
 
 // freeFor is how long an answer is good.
 const freeFor = 50 * time.Millisecond
 
-func (f *freeSpace) get(ask func() (int64, error), now bool) (int64, error) {
+func (f *freeSpace) get(ask func() (int64, error), in int64) (int64, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if !now && time.Since(f.at) < freeFor {
-		return f.n, nil
+	if time.Since(f.at) < freeFor {
+		return f.n - max(in-f.in, 0), nil
 	}
 	n, err := ask()
 	if err != nil {
 		return 0, err
 	}
-	f.at, f.n = time.Now(), n
+	f.at, f.n, f.in = time.Now(), n, in
 	return n, nil
 }
 
