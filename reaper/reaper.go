@@ -45,11 +45,11 @@ type Options struct {
 // Reaper owns the goroutines of the housekeeping from Start to Stop.
 type Reaper struct {
 	o      Options
-	cron   *cron.Cron
+	clock  *clockwork
 	sweep  cron.Job // the same wrapped job for the first and the scheduled runs, so that they never overlap
 	ctx    context.Context
 	cancel context.CancelFunc
-	first  sync.WaitGroup // the sweep at the start
+	first  sync.WaitGroup // the clockwork, and the sweep at the start
 	swept  bool           // the sweep at the start has begun; touched by sweeps only, and they run one at a time
 }
 
@@ -86,11 +86,11 @@ func New(o Options) (*Reaper, error) {
 	// panic only after the token of "still running" is lost, and the job would
 	// never run again.
 	chain := cron.NewChain(cron.SkipIfStillRunning(log), cron.Recover(log))
-	r.cron = cron.New(cron.WithLogger(log))
-	r.cron.Schedule(purge, chain.Then(cron.FuncJob(r.purgeOnce)))
+	r.clock = &clockwork{log: log}
+	r.clock.add(purge, chain.Then(cron.FuncJob(r.purgeOnce)))
 	if o.Sweep != nil || o.Compact != nil {
 		r.sweep = chain.Then(cron.FuncJob(r.sweepOnce))
-		r.cron.Schedule(sweep, r.sweep)
+		r.clock.add(sweep, r.sweep)
 	}
 	return r, nil
 }
@@ -98,7 +98,7 @@ func New(o Options) (*Reaper, error) {
 // Start begins the schedule, and the first sweep, in the background. It is
 // called once.
 func (r *Reaper) Start() {
-	r.cron.Start()
+	r.first.Go(func() { r.clock.run(r.ctx) })
 	if r.o.Sweep != nil {
 		r.first.Go(r.sweep.Run)
 	}
@@ -108,7 +108,6 @@ func (r *Reaper) Start() {
 // without Start, and more than once.
 func (r *Reaper) Stop() {
 	r.cancel()
-	<-r.cron.Stop().Done()
 	r.first.Wait()
 }
 
