@@ -39,6 +39,7 @@ func TestArrows(t *testing.T) {
 		"github.com/spf13/cobra":              {".", "cli"},
 		"github.com/robfig/cron/v3":           {"reaper"},
 		"github.com/gorilla/mux":              {"server", "server/*"},
+		"github.com/google/btree":             {"store/bolt"},
 		"go.etcd.io/bbolt":                    {"store/bolt"},
 		"github.com/prometheus/client_golang": {"server", "."},
 		"github.com/swaggest/swgui":           {"server"},

@@ -150,13 +150,7 @@ func BenchmarkOpen(b *testing.B) {
 		}
 	}
 	b.Run("clean", func(b *testing.B) { run(b, (*DB).Close) })
-	crash := func(db *DB) error {
-		db.queue.close()
-		db.committer.Wait()
-		err := db.bolt.Close() // without writing the free list
-		db.log.close()
-		return err
-	}
+	crash := (*DB).crash
 	if db, err = Open(dir, Options{}); err != nil {
 		b.Fatal(err)
 	}
@@ -164,4 +158,17 @@ func BenchmarkOpen(b *testing.B) {
 		b.Fatal(err)
 	}
 	b.Run("crashed", func(b *testing.B) { run(b, crash) })
+}
+
+// crash ends a DB as a kill does, except that it lets go of its files.
+func (db *DB) crash() error {
+	db.queue.close()
+	db.checkpoints.close()
+	db.committer.Wait()
+	close(db.checkpoints.stop)
+	db.checkpointer.Wait()
+	err := db.bolt.Close() // without writing the free list
+	db.tables.current.Load().release()
+	db.closeOnce.Do(func() {})
+	return err
 }

@@ -1,14 +1,45 @@
-// Package bolt keeps records in one bbolt file and large documents in an
-// append-only value log beside it:
+// Package bolt keeps records in a log and, a little later, in one bbolt file:
 //
-//	dir/records.db           the tree: documents, due times, pointers
-//	dir/values/NNNNNNNN.val  segments of the value log
+//	dir/records.db         the tree: documents, due times, pointers into the log
+//	dir/log/NNNNNNNN.log   segments of the log
 //
-// Updates that wait at the same time share one commit. A document above
-// [Options.Threshold] is appended to the log and the tree holds a pointer to
-// it, so that a page of the tree is not copied with every neighbour's change.
-// The log is synced before the tree that points into it: a crash leaves at
-// most bytes that nothing points to, and Open cuts them off.
+// # Commit
+//
+// Updates that wait at the same time share one commit. What they write becomes
+// one batch: it is appended to the log and synced, once, then it is put into a
+// memtable and the Updates are answered. The tree is not touched. Batches have
+// consecutive numbers and a checksum each.
+//
+// # Reading
+//
+// A View sees the memtable over the one that is being written into the tree,
+// over a transaction of the tree. Memtables are trees that share what they have
+// in common: a View keeps the ones that it began with. An Update stands on the
+// same, and on what earlier functions of its group have written.
+//
+// # Checkpoint
+//
+// When the memtable has grown large, or old, it is frozen and a goroutine writes
+// it into the tree, together with the position in the log up to which the tree
+// has all. A document above [Options.Threshold] stays in the log and the tree
+// points to it. A segment is unlinked when it lies before the position and
+// the tree points to nothing in it; [DB.Compact] empties those that are half
+// dead; on a disk that is nearly full dead documents are punched out of them.
+//
+// # Recovery
+//
+// Open reads the log from the position on. Where the batches end it stops: a
+// crash leaves at most one behind that is not whole, and nobody was told that
+// it is there. A batch that is not whole before one that is, is damage. After a
+// failed write the log goes on in a new segment, which says where the one before
+// ends, so that what failed cannot come back.
+//
+// # A full disk
+//
+// Blocks are reserved ahead in the log, and in the tree for all that the
+// memtables hold. Updates that delete something may use the last of them;
+// others are refused with [store.ErrNoSpace] before anything is written. A
+// checkpoint that fails is tried again; the memtables keep what it could not write.
 package bolt
 
 import (
@@ -18,13 +49,11 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
-	"slices"
 	"sync"
-	"syscall"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/bbolt"
-	berrors "go.etcd.io/bbolt/errors"
 
 	"fileshare/store"
 )
@@ -42,10 +71,10 @@ var (
 
 // Options configures a [DB]. The zero value works.
 type Options struct {
-	// Threshold is the size in bytes above which a document goes into the
-	// value log. Default 2 KiB; negative = no document does.
+	// Threshold is the size in bytes above which a document stays in the log
+	// and out of the tree. Default 2 KiB; negative = no document does.
 	Threshold int
-	// SegmentSize is the size in bytes at which a segment of the value log
+	// SegmentSize is the size in bytes at which a segment of the log
 	// is closed (the group that reaches it is still written whole). Default
 	// 64 MiB, at most 1 GiB.
 	SegmentSize int64
@@ -54,17 +83,21 @@ type Options struct {
 	// LockWait is how long Open waits for another process to let go of the
 	// directory. Default 1 s.
 	LockWait time.Duration
+
+	memtable int64         // bytes at which one is frozen; default 8 MiB
+	age      time.Duration // at which one is frozen; default 1 s
+	hook     func(string)  // tests look at what a crash would leave there
 }
 
 const (
-	groupBytes   = 8 << 20 // no further Update joins a group that holds as much
-	growBy       = 16 << 20
-	minMap       = 1 << 30 // address space, not memory; a remap waits for all readers
-	maxDocument  = 64 << 20
-	maxID        = 1024
-	fillPercent  = 0.9 // ids ascend with time: pages are filled once
-	segmentsName = "\x00segments"
-	duePrefix    = "\x00due:"
+	groupBytes  = 8 << 20 // no further Update joins a group that holds as much
+	minMap      = 1 << 30 // address space, not memory; a remap waits for all readers
+	maxDocument = 64 << 20
+	maxID       = 1024
+	fillPercent = 0.9 // ids ascend with time: pages are filled once
+	logBucket   = "\x00log"
+	positionKey = "position"
+	duePrefix   = "\x00due:"
 )
 
 func (o Options) withDefaults() Options {
@@ -83,6 +116,15 @@ func (o Options) withDefaults() Options {
 	if o.LockWait <= 0 {
 		o.LockWait = time.Second
 	}
+	if o.memtable <= 0 {
+		o.memtable = 8 << 20
+	}
+	if o.age <= 0 {
+		o.age = time.Second
+	}
+	if o.hook == nil {
+		o.hook = func(string) {}
+	}
 	return o
 }
 
@@ -98,24 +140,44 @@ type collection struct {
 type DB struct {
 	path  string // of the tree
 	opts  Options
+	hook  func(string)
 	bolt  *bbolt.DB
 	file  *os.File // bbolt's own; to let go of a tree that cannot be closed
 	index map[store.Collection]int
 	colls []collection
-	log   *valueLog
-	group group
 	stats counters
 	queue queue
+
+	// Of the committer.
+	log          commitLog
+	group        group
+	treeReserved int64 // the tree's file has blocks up to here
+
+	tables     tables
+	publishing sync.Mutex // of those that replace version
+	version    atomic.Pointer[version]
+	tight      atomic.Bool           // something was refused for lack of room
+	broken     atomic.Pointer[error] // the tree is damaged
+	treeUsed   atomic.Int64          // bytes of the tree's file that have been used
+
+	// Of the checkpoint.
+	checkpoints checkpoints
+	booksLock   sync.Mutex
+	books       map[uint32]usage // guarded by booksLock
+	chunk       int
+	done        position  // the tree has all before it
+	unread      []pointer // dead since a checkpoint that has not ended
+	stuck       bool      // the tree panicked in a commit
 
 	requests sync.Pool // *request
 	views    sync.Pool // *reader
 	buffers  sync.Pool // *[]byte, for documents read from the log
 
-	committer sync.WaitGroup
-	closeOnce sync.Once
-	closeErr  error
-	closing   sync.Mutex // held by Compact and Close
-	broken    error      // the tree panicked in a commit; owned by the committer
+	committer    sync.WaitGroup
+	checkpointer sync.WaitGroup
+	closeOnce    sync.Once
+	closeErr     error
+	closing      sync.Mutex // held by Compact and Close
 }
 
 var _ store.Records = (*DB)(nil)
@@ -124,7 +186,8 @@ var _ store.Records = (*DB)(nil)
 // not there. An error wraps [ErrInUse] if another process has them open and
 // [ErrDamaged] if they cannot be trusted; then nothing has been changed.
 func Open(dir string, o Options) (*DB, error) {
-	db := &DB{path: filepath.Join(dir, "records.db"), opts: o.withDefaults(), index: map[store.Collection]int{}}
+	o = o.withDefaults()
+	db := &DB{path: filepath.Join(dir, "records.db"), opts: o, hook: o.hook, chunk: mostChunk, index: map[store.Collection]int{}}
 	for i, c := range store.Collections() {
 		db.index[c] = i
 		db.colls = append(db.colls, collection{name: c, data: []byte(c), due: []byte(duePrefix + string(c))})
@@ -132,193 +195,93 @@ func Open(dir string, o Options) (*DB, error) {
 	if len(db.colls) > maxCollections {
 		return nil, fmt.Errorf("%d collections, at most %d", len(db.colls), maxCollections)
 	}
-	values := filepath.Join(dir, "values")
-	if err := os.MkdirAll(values, 0o700); err != nil {
+	logs := filepath.Join(dir, "log")
+	if err := os.MkdirAll(logs, 0o700); err != nil {
 		return nil, fmt.Errorf("create data directory: %w", err)
 	}
-	if err := db.openTree(dir, values); err != nil {
+	if err := db.openTree(dir, logs); err != nil {
 		return nil, err
 	}
 	fail := func(err error) (*DB, error) {
-		return nil, errors.Join(err, db.bolt.Close())
+		return nil, errors.Join(err, db.closeTree())
 	}
 	if err := db.createBuckets(); err != nil {
 		return fail(fmt.Errorf("create buckets in %s: %w", db.path, diskError(err)))
 	}
-	var err error
-	if db.log, err = openLog(values, db.opts.SegmentSize, db.readSegments); err != nil {
+	db.log = commitLog{dir: logs, segmentSize: o.SegmentSize, disk: newReserve(dir), hook: o.hook, tables: &db.tables}
+	if err := db.openLog(logs); err != nil {
 		return fail(err)
 	}
-	for _, d := range []string{values, dir, filepath.Dir(filepath.Clean(dir))} {
+	failOpen := func(err error) (*DB, error) {
+		db.tables.current.Load().release()
+		return fail(err)
+	}
+	var err error
+	if db.treeReserved, err = db.readUsed(); err != nil {
+		return failOpen(err)
+	}
+	for _, d := range []string{logs, dir, filepath.Dir(filepath.Clean(dir))} {
 		if err := syncDir(d); err != nil {
-			db.log.close()
-			return fail(fmt.Errorf("sync %s: %w", d, diskError(err)))
+			return failOpen(fmt.Errorf("sync %s: %w", d, diskError(err)))
 		}
 	}
 	db.requests.New = func() any { return &request{done: make(chan struct{}, 1)} }
 	db.views.New = func() any { return new(reader) }
 	db.queue.wake = make(chan struct{}, 1)
 	db.group.init(db)
+	db.checkpoints.init(db.done.seq)
 	db.committer.Go(db.commitLoop)
+	db.checkpointer.Go(db.checkpointLoop)
+	db.checkpoints.signal() // of what was replayed
 	return db, nil
 }
 
-// openTree opens the bbolt file. What bbolt would meet with a panic (possibly
-// in a goroutine of its own, where nobody can recover it) is looked for first.
-func (db *DB) openTree(dir, values string) (err error) {
-	old := debug.SetPanicOnFault(true) // a truncated file is a fault of the mapping
-	defer debug.SetPanicOnFault(old)
-	defer func() {
-		if p := recover(); p != nil {
-			err = db.damaged(p)
-		}
-		if err != nil && db.file != nil {
-			db.file.Close() // also lets go of the lock where bbolt panicked
-		}
-	}()
-	size := 0
-	if info, err := os.Stat(db.path); err == nil {
-		size = int(info.Size())
-	}
-	db.bolt, err = bbolt.Open(db.path, 0o600, &bbolt.Options{
-		Timeout:         db.opts.LockWait,
-		FreelistType:    bbolt.FreelistMapType,
-		NoFreelistSync:  true, // the cost of a commit must not grow with the free list; Close writes it
-		NoStatistics:    true,
-		InitialMmapSize: max(minMap, 2*size),
-		OpenFile: func(path string, flag int, mode os.FileMode) (*os.File, error) {
-			f, err := os.OpenFile(path, flag, mode)
-			if err != nil {
-				return nil, err
-			}
-			if err := lockFile(f, db.opts.LockWait); err != nil {
-				return nil, errors.Join(err, f.Close())
-			}
-			if err := checkBeforeOpen(f, values); err != nil {
-				return nil, errors.Join(err, f.Close())
-			}
-			db.file = f
-			return f, nil
-		},
-	})
-	switch {
-	case err == nil:
-		db.bolt.AllocSize = growBy
-		return nil
-	case errors.Is(err, ErrInUse), errors.Is(err, berrors.ErrTimeout):
-		return fmt.Errorf("data directory %s is %w", dir, ErrInUse)
-	case errors.Is(err, ErrDamaged):
-		return fmt.Errorf("database file %s: %w", db.path, err)
-	case errors.Is(err, berrors.ErrInvalid), errors.Is(err, berrors.ErrChecksum), errors.Is(err, berrors.ErrVersionMismatch):
-		return db.damaged(err)
-	}
-	return fmt.Errorf("open %s: %w", db.path, diskError(err))
-}
-
-// checkBeforeOpen looks at the locked file of the tree.
-func checkBeforeOpen(f *os.File, values string) error {
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	if info.Size() > 0 {
-		return checkTree(f, info.Size())
-	}
-	// A new tree beside old values would make Open remove them all.
-	old, err := filepath.Glob(filepath.Join(values, "*.val"))
-	if err == nil && len(old) > 0 {
-		err = fmt.Errorf("%w: empty or missing, but %s is there", ErrDamaged, old[0])
-	}
-	return err
-}
-
-// lockFile takes the lock that bbolt will take again on the same descriptor.
-func lockFile(f *os.File, wait time.Duration) error {
-	const pause = 50 * time.Millisecond
-	for end := time.Now().Add(wait); ; time.Sleep(pause) {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err == nil {
-			return nil
-		}
-		if !errors.Is(err, syscall.EWOULDBLOCK) {
-			return fmt.Errorf("lock: %w", err)
-		}
-		if time.Now().Add(pause).After(end) {
-			return ErrInUse
-		}
-	}
-}
-
-func (db *DB) createBuckets() (err error) {
-	defer db.guard(&err)
-	missing := false
-	names := [][]byte{[]byte(segmentsName)}
-	for _, c := range db.colls {
-		names = append(names, c.data, c.due)
-	}
-	if err := db.bolt.View(func(tx *bbolt.Tx) error {
-		missing = slices.ContainsFunc(names, func(n []byte) bool { return tx.Bucket(n) == nil })
-		return nil
-	}); err != nil || !missing {
-		return err
-	}
-	return db.bolt.Update(func(tx *bbolt.Tx) error {
-		for _, n := range names {
-			if _, err := tx.CreateBucketIfNotExists(n); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
+func (db *DB) logName(n uint32) string { return logName(db.log.dir, n) }
 
 // Path returns the file of the tree.
 func (db *DB) Path() string { return db.path }
 
-// Close waits for running calls and releases the files. Calls after it fail
-// with [ErrClosed]; a second Close returns what the first did.
+// Close waits for running calls, writes the memtables into the tree and
+// releases the files. Calls after it fail with [ErrClosed]; a second Close
+// returns what the first did.
 func (db *DB) Close() error {
 	db.closeOnce.Do(func() {
 		db.queue.close()
+		db.checkpoints.close()
 		db.committer.Wait()
+		close(db.checkpoints.stop)
+		db.checkpointer.Wait()
 		db.closing.Lock()
 		defer db.closing.Unlock()
-		if db.broken != nil {
+		old := debug.SetPanicOnFault(true)
+		defer debug.SetPanicOnFault(old)
+		// What the tree cannot take stays in the log, so these errors are
+		// dropped: they only cost the next Open time.
+		_ = db.checkpointRest()
+		if !db.stuck {
+			_ = db.writeFreelist()
+			db.closeErr = db.closeTree()
+		} else {
 			// bbolt holds its locks for ever after a panic in a commit.
-			db.log.close()
 			db.closeErr = db.file.Close()
-			return
 		}
-		// With the free list on the disk the next Open need not scan the tree.
-		// It only costs that scan if this fails, so the error is dropped.
-		_ = db.writeFreelist()
-		db.closeErr = db.closeTree()
-		db.log.close()
+		db.tables.change(nil, func(segments map[uint32]*segment) { clear(segments) })
 	})
 	return db.closeErr
 }
 
-func (db *DB) writeFreelist() (err error) {
-	defer db.guard(&err)
-	db.bolt.NoFreelistSync = false
-	return db.bolt.Update(func(*bbolt.Tx) error { return nil })
-}
-
-func (db *DB) closeTree() (err error) {
-	defer db.guard(&err)
-	return db.bolt.Close()
-}
-
-// guard turns a panic of bbolt over a damaged page into an error. It is
-// deferred around calls of bbolt only, never around the caller's code.
-func (db *DB) guard(err *error) {
-	if p := recover(); p != nil {
-		*err = db.damaged(p)
+// checkpointRest writes all memtables into the tree when the other goroutines
+// have ended.
+func (db *DB) checkpointRest() error {
+	for {
+		db.freezeIfDue(true)
+		if db.version.Load().frozen == nil {
+			return nil
+		}
+		if err := db.checkpointFrozen(); err != nil {
+			return err
+		}
 	}
-}
-
-func (db *DB) damaged(why any) error {
-	return fmt.Errorf("database file %s: %w: %v", db.path, ErrDamaged, why)
 }
 
 // syncDir makes the entries of a directory durable.

@@ -1,11 +1,11 @@
 package bolt
 
 import (
+	"bytes"
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"maps"
+	"os"
 	"slices"
 
 	"fileshare/store"
@@ -26,55 +26,56 @@ const (
 
 // candidate is a document that may still live in the segment.
 type candidate struct {
-	in  store.Collection
-	id  []byte
-	doc []byte
-	ptr pointer
+	coll int
+	id   []byte
+	ptr  pointer
 }
 
-// Compact rewrites closed segments of the value log of which less than half is
-// alive, in small Updates, until none is left or ctx ends. Calls wait for each
-// other.
+// Compact rewrites segments of the log of which less than half is alive, in
+// small Updates, until none is left or ctx ends. Calls wait for each other.
 func (db *DB) Compact(ctx context.Context) (CompactResult, error) {
 	var res CompactResult
 	db.closing.Lock()
 	defer db.closing.Unlock()
-	var todo []uint32
-	var known map[uint32]usage
-	// The books belong to the committer: look at them in its goroutine.
-	err := db.Update(ctx, func(store.Tx) error {
-		l := db.log
-		todo, known = nil, maps.Clone(l.known)
-		for n, u := range known {
-			if (l.active == nil || n != l.active.number) && 2*u.live < u.end {
-				todo = append(todo, n)
-			}
-		}
-		return nil
-	})
-	if err != nil {
+	if err := db.checkpoint(ctx); err != nil {
 		return res, err
 	}
-	slices.Sort(todo)
-	for _, n := range todo {
-		moved, err := db.compactSegment(ctx, n, known[n])
+	table := db.tables.acquire()
+	defer table.release()
+	var todo []*segment
+	var freed int64
+	for n, s := range table.segments {
+		if u := db.usage(n); s.end.Load() != 0 && 0 < u.live && u.live < u.end/2 {
+			todo = append(todo, s)
+			freed += u.end
+		}
+	}
+	if len(todo) == 0 {
+		return res, nil
+	}
+	slices.SortFunc(todo, func(a, b *segment) int { return cmp.Compare(a.number, b.number) })
+	for _, s := range todo {
+		moved, err := db.compactSegment(ctx, s)
 		res.Moved += moved
 		if err != nil {
-			return res, fmt.Errorf("compact segment %s: %w", db.log.name(n), err)
+			return res, fmt.Errorf("compact segment %s: %w", db.logName(s.number), err)
 		}
-		res.Segments++
-		res.Freed += known[n].end
 	}
+	if err := db.checkpoint(ctx); err != nil { // unlinks them
+		return res, err
+	}
+	for _, s := range todo {
+		if u := db.usage(s.number); u.live != 0 {
+			return res, fmt.Errorf("log segment %s: %w: %d bytes said to live were not found", db.logName(s.number), ErrDamaged, u.live)
+		}
+	}
+	res.Segments, res.Freed = len(todo), freed
 	return res, nil
 }
 
-func (db *DB) compactSegment(ctx context.Context, n uint32, u usage) (moved int64, err error) {
-	table := db.log.acquire()
-	defer table.release()
-	s := table.segments[n]
-	if s == nil {
-		return 0, nil // died meanwhile
-	}
+// compactSegment walks the heads of a segment that the tree has as a whole.
+// Dead documents in it may be holes.
+func (db *DB) compactSegment(ctx context.Context, s *segment) (moved int64, err error) {
 	var batch []candidate
 	size := 0
 	move := func() error {
@@ -86,81 +87,101 @@ func (db *DB) compactSegment(ctx context.Context, n uint32, u usage) (moved int6
 		batch, size = batch[:0], 0
 		return err
 	}
-	for off := int64(0); off < u.end; {
-		c, n, err := readCandidate(s, off, u.end)
-		if err != nil {
-			return moved, fmt.Errorf("at %d: %w", off, err)
+	err = walkSegment(s, func(h opHead, name, id []byte, at int64) error {
+		c := candidate{id: bytes.Clone(id), ptr: pointer{segment: s.number, offset: uint32(at), length: h.doc}}
+		var ok bool
+		if c.coll, ok = db.index[store.Collection(name)]; !ok || h.flags&flagDelete != 0 {
+			return nil
 		}
-		off += n
 		live := false
-		if err := db.View(ctx, func(tx store.Tx) error {
-			live, err = tx.(*reader).pointsTo(c)
+		if err := db.View(ctx, func(tx store.Tx) (err error) {
+			live, _, err = tx.(*reader).pointsTo(c)
 			return err
-		}); err != nil {
-			return moved, err
+		}); err != nil || !live {
+			return err
 		}
-		if !live {
-			continue
-		}
-		batch, size = append(batch, c), size+len(c.doc)
+		batch, size = append(batch, c), size+int(h.doc)
 		if size >= compactBytes || len(batch) >= compactRecords {
-			if err := move(); err != nil {
-				return moved, err
+			return move()
+		}
+		return nil
+	})
+	if err == nil {
+		err = move()
+	}
+	return moved, err
+}
+
+// walkSegment calls fn with every operation and the place of its document.
+func walkSegment(s *segment, fn func(h opHead, coll, id []byte, at int64) error) error {
+	end := s.end.Load()
+	buf := make([]byte, 2*maxID)
+	read := func(off int64, n int) ([]byte, error) {
+		if off+int64(n) > end {
+			return nil, fmt.Errorf("at %d: %w: cut off", off, ErrDamaged)
+		}
+		if _, err := s.file.ReadAt(buf[:n], off); err != nil {
+			return nil, fmt.Errorf("at %d: %w", off, err)
+		}
+		return buf[:n], nil
+	}
+	begin, err := nextNonZero(s.file, segmentHeader, end)
+	if err != nil {
+		return err
+	}
+	for off := begin; off < end; {
+		b, err := read(off, batchHeader)
+		if err != nil {
+			return err
+		}
+		batch, err := parseBatchHead(b)
+		if err != nil {
+			return fmt.Errorf("at %d: %w: %w", off, ErrDamaged, err)
+		}
+		off += batchHeader
+		for range batch.ops {
+			if b, err = read(off, opHeader); err != nil {
+				return err
 			}
+			h, err := parseOpHead(b)
+			if err != nil {
+				return fmt.Errorf("at %d: %w: %w", off, ErrDamaged, err)
+			}
+			names := h.coll + h.id
+			if b, err = read(off+opHeader, names); err != nil {
+				return err
+			}
+			if err := fn(h, b[:h.coll], b[h.coll:], off+opHeader+int64(names)); err != nil {
+				return err
+			}
+			off += h.size()
 		}
 	}
-	if err := move(); err != nil {
-		return moved, err
-	}
-	return moved, db.dropDead(ctx, n)
+	return nil
 }
 
-// readCandidate reads and verifies the record at off. n is its length.
-func readCandidate(s *segment, off, end int64) (c candidate, n int64, err error) {
-	head := make([]byte, min(recordHeader, end-off))
-	if _, err := s.file.ReadAt(head, off); err != nil && !errors.Is(err, io.EOF) {
-		return c, 0, err
+// nextNonZero returns the place of the first byte that is not zero: batches are
+// punched out of a segment from its beginning on.
+func nextNonZero(f *os.File, off, end int64) (int64, error) {
+	b := make([]byte, 64<<10)
+	for off < end {
+		n, err := f.ReadAt(b[:min(int64(len(b)), end-off)], off)
+		if err != nil {
+			return 0, fmt.Errorf("at %d: %w", off, err)
+		}
+		rest := bytes.TrimLeft(b[:n], "\x00")
+		off += int64(n - len(rest))
+		if len(rest) > 0 {
+			break
+		}
 	}
-	h, err := parseHeader(head)
-	if err == nil && h.size() > end-off {
-		err = errors.New("record beyond the end")
-	}
-	if err != nil {
-		return c, 0, fmt.Errorf("%w: %w", ErrDamaged, err)
-	}
-	b := make([]byte, h.size())
-	if _, err := s.file.ReadAt(b, off); err != nil {
-		return c, 0, err
-	}
-	c.in = store.Collection(b[recordHeader:][:h.coll])
-	c.id = b[recordHeader+h.coll:][:h.id]
-	c.ptr = pointer{segment: s.number, offset: uint32(off), length: h.doc, crc: h.crc}
-	if c.doc, err = parseRecord(b, c.in, c.id, h.crc); err != nil {
-		return c, 0, fmt.Errorf("%w: %w", ErrDamaged, err)
-	}
-	return c, h.size(), nil
+	return off, nil
 }
 
-// pointsTo reports whether the tree has this very record.
-func (r *reader) pointsTo(c candidate) (bool, error) {
-	s, err := r.storedAt(c)
-	return s.inLog && s.ptr == c.ptr, err
-}
-
-func (r *reader) storedAt(c candidate) (stored, error) {
-	coll, err := r.collection(c.in)
-	if err != nil {
-		return stored{}, err
-	}
-	v, err := r.raw(coll, c.id)
-	if v == nil || err != nil {
-		return stored{}, err
-	}
-	s, err := decode(v)
-	if err != nil {
-		return stored{}, r.db.damaged(err)
-	}
-	return s, nil
+// pointsTo reports whether the document is still the one in the log.
+func (r *reader) pointsTo(c candidate) (bool, stored, error) {
+	s, ok, err := r.lookup(c.coll, c.id)
+	return ok && s.inLog && s.ptr == c.ptr, s, err
 }
 
 // moveLive appends again what still lives, with the due time it has.
@@ -169,21 +190,19 @@ func (db *DB) moveLive(ctx context.Context, batch []candidate) (moved int64, err
 		t := tx.(*writeTx)
 		moved = 0
 		for _, c := range batch {
-			s, err := t.storedAt(c)
+			live, s, err := t.pointsTo(c)
 			if err != nil {
 				return err
 			}
-			if !s.inLog || s.ptr != c.ptr {
+			if !live {
 				continue // changed since we looked
 			}
-			coll, err := t.collection(c.in)
+			doc, err := t.document(c.coll, c.id, &s)
 			if err != nil {
 				return err
 			}
-			if err := t.put(coll, c.id, c.doc, s.due, s.hasDue); err != nil {
-				return err
-			}
-			moved += int64(len(c.doc))
+			t.put(c.coll, c.id, doc, s.due, s.hasDue)
+			moved += int64(len(doc))
 		}
 		return nil
 	})
@@ -191,21 +210,4 @@ func (db *DB) moveLive(ctx context.Context, batch []candidate) (moved int64, err
 		moved = 0
 	}
 	return moved, err
-}
-
-// dropDead makes sure that the books have no life left in the segment, and
-// that they are looked at by a commit.
-func (db *DB) dropDead(ctx context.Context, n uint32) error {
-	return db.Update(ctx, func(tx store.Tx) error {
-		u, ok := db.log.known[n]
-		if !ok {
-			return nil
-		}
-		if u.live != 0 {
-			return fmt.Errorf("%w: %d bytes said to live were not found", ErrDamaged, u.live)
-		}
-		db.log.changed[n] = true
-		tx.(*writeTx).g.wrote = true
-		return nil
-	})
 }

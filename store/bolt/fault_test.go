@@ -2,6 +2,7 @@ package bolt
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -32,6 +33,14 @@ func get(t *testing.T, db *DB, id string) (doc []byte, err error) {
 	return doc, err
 }
 
+// force has the tree take what is in the log.
+func force(t testing.TB, db *DB) {
+	t.Helper()
+	if err := db.checkpoint(t.Context()); err != nil {
+		t.Fatalf("checkpoint: %v", err)
+	}
+}
+
 func TestOpenInUse(t *testing.T) {
 	dir := t.TempDir()
 	openIn(t, dir, Options{})
@@ -56,14 +65,20 @@ func TestOpenDamaged(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	force(t, db)
 	whole, err := os.ReadFile(db.Path()) // as a crash would leave it
 	if err != nil {
 		t.Fatal(err)
 	}
+	logs := filepath.Dir(db.logName(1))
 	good := t.TempDir()
-	if err := os.WriteFile(filepath.Join(good, "records.db"), whole, 0o600); err != nil {
-		t.Fatal(err)
+	copyTo := func(dir string, tree []byte) {
+		t.Helper()
+		if err := cmp.Or(os.CopyFS(filepath.Join(dir, "log"), os.DirFS(logs)), os.WriteFile(filepath.Join(dir, "records.db"), tree, 0o600)); err != nil {
+			t.Fatal(err)
+		}
 	}
+	copyTo(good, whole)
 	openIn(t, good, Options{})
 	overwrite := func(from int) func(b []byte) []byte {
 		return func(b []byte) []byte {
@@ -83,9 +98,7 @@ func TestOpenDamaged(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			file := filepath.Join(dir, "records.db")
-			if err := os.WriteFile(file, damage(bytes.Clone(whole)), 0o600); err != nil {
-				t.Fatal(err)
-			}
+			copyTo(dir, damage(bytes.Clone(whole)))
 			if _, err := Open(dir, Options{}); !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), file) {
 				t.Errorf("Open = %v, want ErrDamaged with the file", err)
 			}
@@ -108,12 +121,17 @@ func TestDamageWhileOpen(t *testing.T) {
 	if err := put(t.Context(), db, "large", bytes.Repeat([]byte("v"), 20_000)); err != nil {
 		t.Fatal(err)
 	}
-	segment, err := os.OpenFile(db.log.name(1), os.O_WRONLY, 0)
+	force(t, db)
+	segment, err := os.OpenFile(db.logName(1), os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer segment.Close()
-	if _, err := segment.WriteAt([]byte("x"), 10_000); err != nil {
+	info, err := segment.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := segment.WriteAt(make([]byte, info.Size()), 0); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := get(t, db, "large"); !errors.Is(err, ErrDamaged) {
@@ -125,8 +143,13 @@ func TestDamageWhileOpen(t *testing.T) {
 	if _, err := get(t, db, "000001"); !errors.Is(err, ErrDamaged) {
 		t.Errorf("Get of a page that is gone = %v, want ErrDamaged", err)
 	}
-	if err := put(t.Context(), db, "000001", nil); !errors.Is(err, ErrDamaged) {
-		t.Errorf("Put to a page that is gone = %v, want ErrDamaged", err)
+	// The log takes what the tree cannot; after the checkpoint nothing more.
+	_ = put(t.Context(), db, "000001", nil)
+	if err := db.checkpoint(t.Context()); !errors.Is(err, ErrDamaged) {
+		t.Errorf("checkpoint to a page that is gone = %v, want ErrDamaged", err)
+	}
+	if err := put(t.Context(), db, "000002", nil); !errors.Is(err, ErrDamaged) {
+		t.Errorf("Put to a tree that is damaged = %v, want ErrDamaged", err)
 	}
 	_ = db.Close() // what it says of such a file is not promised; it returns
 }
@@ -227,15 +250,33 @@ func TestFullDisk(t *testing.T) {
 					t.Fatalf("Put = %v, want ErrNoSpace", err)
 				}
 			}
-			check := func(when string) {
-				t.Helper()
-				for i := range n {
-					if got, err := get(t, db, fmt.Sprintf("%06d", i)); err != nil || !bytes.Equal(got, doc(i)) {
-						t.Fatalf("%s: document %d: %d bytes, %v", when, i, len(got), err)
+			checkFrom := func(first int) func(string) {
+				return func(when string) {
+					t.Helper()
+					for i := first; i < n; i++ {
+						if got, err := get(t, db, fmt.Sprintf("%06d", i)); err != nil || !bytes.Equal(got, doc(i)) {
+							t.Fatalf("%s: document %d: %d bytes, %v", when, i, len(got), err)
+						}
 					}
 				}
 			}
+			check := checkFrom(0)
 			check("full")
+			// What is deleted on a full disk gives room for more.
+			for i := range n {
+				if err := db.Update(t.Context(), func(tx store.Tx) error { return tx.Delete(store.FileRecords, fmt.Appendf(nil, "%06d", i)) }); err != nil {
+					t.Fatalf("deletion %d of %d on a full disk: %v", i, n, err)
+				}
+			}
+			force(t, db)
+			first := n
+			for end := n + n/2; n < end; n++ {
+				if err := put(t.Context(), db, fmt.Sprintf("%06d", n), doc(n)); err != nil {
+					t.Fatalf("after deletions: %d fit, of %d: %v", n-first, first, err)
+				}
+			}
+			check = checkFrom(first)
+			check("after deletions")
 			if err := os.Remove(ballast); err != nil {
 				t.Fatal(err)
 			}
@@ -287,6 +328,9 @@ func TestCompact(t *testing.T) {
 		}); err != nil {
 			return err
 		}
+		if err := db.checkpoint(t.Context()); err != nil {
+			return err
+		}
 		dead := db.Stats().Segments
 		if dead >= before {
 			t.Errorf("%d segments after deletions, %d before", dead, before)
@@ -306,7 +350,7 @@ func TestCompact(t *testing.T) {
 	if err := check(kept); err != nil {
 		t.Error(err)
 	}
-	files, err := filepath.Glob(filepath.Join(dir, "values", "*.val"))
+	files, err := filepath.Glob(filepath.Join(dir, "log", "*.log"))
 	if err != nil || len(files) != db.Stats().Segments {
 		t.Errorf("%d files of %d segments, %v", len(files), db.Stats().Segments, err)
 	}

@@ -1,11 +1,10 @@
 package bolt
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"iter"
+	"io"
 	"runtime"
 	"runtime/debug"
 	"time"
@@ -20,15 +19,22 @@ const maxCollections = 16
 
 var errViewWrites = errors.New("a View cannot write")
 
-// reader reads a bbolt transaction. It is the Tx of a View, and what an
-// Update's Tx stands on.
+// reader reads a snapshot: the memtable over the one that a checkpoint is
+// writing over the tree. It is the Tx of a View, and what an Update's Tx stands
+// on.
 type reader struct {
 	db     *DB
+	active *memtable
+	frozen *memtable // nil: none
 	bolt   *bbolt.Tx
-	table  *segmentTable // of a View; an Update takes the current one
+	table  *segmentTable
+	batch  *commitLog // of an Update: documents of its group are in the buffer
 	data   [maxCollections]*bbolt.Bucket
 	due    [maxCollections]*bbolt.Bucket
 	buffer []*[]byte // with documents from the log, until the end
+
+	probe   entry
+	scratch [opHeader]byte
 }
 
 var _ store.Tx = (*reader)(nil)
@@ -50,11 +56,9 @@ func (db *DB) View(ctx context.Context, fn func(store.Tx) error) (err error) {
 	defer func() {
 		debug.SetPanicOnFault(old)
 		p := recover()
-		table := r.table
 		if endErr := r.end(); endErr != nil && err == nil {
 			err = endErr
 		}
-		table.release()
 		db.views.Put(r)
 		if p == nil {
 			return
@@ -77,13 +81,15 @@ func isFault(p any) bool {
 	return ok
 }
 
-// begin opens a snapshot together with the segments that it points into: the
-// table holds a segment before a commit points to it and until after a commit
-// no longer does, so it is right if it did not change meanwhile.
+// begin opens a snapshot: a transaction of the tree, the memtables that were
+// current after it began, and the segments that both point into. The tree must
+// not lack what a checkpoint has taken out of the memtables. A segment is in
+// the table before anything points to it and until nothing does, so the table
+// is right if it did not change meanwhile.
 func (db *DB) begin(r *reader) (err error) {
 	defer db.guard(&err)
 	for {
-		table := db.log.acquire()
+		table := db.tables.acquire()
 		tx, err := db.bolt.Begin(false)
 		if err != nil {
 			table.release()
@@ -92,8 +98,9 @@ func (db *DB) begin(r *reader) (err error) {
 			}
 			return fmt.Errorf("begin reading %s: %w", db.path, err)
 		}
-		if db.log.table.Load() == table {
-			r.db, r.bolt, r.table = db, tx, table
+		v := db.version.Load()
+		if tx.ID() >= v.base && db.tables.current.Load() == table {
+			r.db, r.bolt, r.table, r.active, r.frozen = db, tx, table, v.active, v.frozen
 			return nil
 		}
 		table.release()
@@ -106,11 +113,12 @@ func (db *DB) begin(r *reader) (err error) {
 // end closes the snapshot and makes r reusable.
 func (r *reader) end() (err error) {
 	defer r.db.guard(&err)
-	tx := r.bolt
+	tx, table := r.bolt, r.table
 	r.freeBuffers()
-	r.bolt, r.table = nil, nil
+	r.bolt, r.table, r.active, r.frozen = nil, nil, nil, nil
 	clear(r.data[:])
 	clear(r.due[:])
+	table.release()
 	return tx.Rollback()
 }
 
@@ -161,10 +169,35 @@ func checkID(id []byte) error {
 	return nil
 }
 
-// raw returns the stored value, nil if there is none.
-func (r *reader) raw(coll int, id []byte) (v []byte, err error) {
+// inMemory returns what the memtables know of a document, nil if nothing.
+func (r *reader) inMemory(coll int, id []byte) *entry {
+	r.probe.id = id
+	e := r.active.get(coll, &r.probe)
+	if e == nil && r.frozen != nil {
+		e = r.frozen.get(coll, &r.probe)
+	}
+	r.probe.id = nil
+	return e
+}
+
+// lookup returns what is stored under an id.
+func (r *reader) lookup(coll int, id []byte) (s stored, ok bool, err error) {
+	if e := r.inMemory(coll, id); e != nil {
+		return e.stored, !e.deleted, nil
+	}
+	return r.inTree(coll, id)
+}
+
+func (r *reader) inTree(coll int, id []byte) (s stored, ok bool, err error) {
 	defer r.db.guard(&err)
-	return r.dataBucket(coll).Get(id), nil
+	v := r.dataBucket(coll).Get(id)
+	if v == nil {
+		return s, false, nil
+	}
+	if s, err = decode(v); err != nil {
+		return s, false, r.db.damaged(err)
+	}
+	return s, true, nil
 }
 
 // Get implements [store.Tx].
@@ -176,56 +209,59 @@ func (r *reader) Get(in store.Collection, id []byte) ([]byte, error) {
 	if err := checkID(id); err != nil {
 		return nil, err
 	}
-	v, err := r.raw(coll, id)
-	if v == nil || err != nil {
+	s, ok, err := r.lookup(coll, id)
+	if !ok || err != nil {
 		return nil, err
 	}
-	return r.document(in, id, v)
+	return r.document(coll, id, &s)
 }
 
-// document returns what a stored value stands for.
-func (r *reader) document(in store.Collection, id, v []byte) ([]byte, error) {
-	s, err := decode(v)
-	if err != nil {
-		return nil, r.db.damaged(err)
-	}
-	if !s.inLog {
-		return s.doc, nil
-	}
-	return r.fromLog(in, id, s.ptr)
-}
-
-// fromLog reads a document from the value log and verifies it.
-func (r *reader) fromLog(in store.Collection, id []byte, p pointer) ([]byte, error) {
-	l := r.db.log
-	size := recordSize(in, id, p.length)
-	table := r.table
-	if table == nil { // the committer's own transaction
-		table = l.table.Load()
-		if at := int64(p.offset) - l.tail; l.active != nil && p.segment == l.active.number && at >= 0 {
-			if at+size > int64(len(l.buf)) {
-				return nil, r.db.damaged("pointer beyond the end of the value log")
+// document returns a stored document after it has verified it.
+func (r *reader) document(coll int, id []byte, s *stored) ([]byte, error) {
+	doc := s.doc
+	if s.inLog {
+		if r.batch != nil {
+			if doc, ok := r.batch.inBuffer(s.ptr); ok {
+				return doc, nil
 			}
-			doc := l.buf[at:][size-int64(p.length) : size : size]
-			return doc, nil
+		}
+		var err error
+		if doc, err = r.fromLog(s.ptr); err != nil {
+			return nil, err
 		}
 	}
-	s := table.segments[p.segment]
-	if s == nil {
-		return nil, fmt.Errorf("value segment %s: %w: missing", l.name(p.segment), ErrDamaged)
+	var flags byte
+	if s.hasDue {
+		flags = flagDue
 	}
-	if size > maxDocument+2*maxID {
+	name := r.db.colls[coll].data
+	crc := crcUpdate(0, appendOpHead(r.scratch[:0], flags, len(name), len(id), len(doc), s.due))
+	crc = crcUpdate(crcUpdate(crcUpdate(crc, name), id), doc)
+	switch {
+	case crc == s.crc:
+		return doc, nil
+	case s.inLog:
+		return nil, fmt.Errorf("log segment %s at %d: %w: checksum of a document differs", r.db.logName(s.ptr.segment), s.ptr.offset, ErrDamaged)
+	}
+	return nil, r.db.damaged("checksum of a document differs")
+}
+
+// fromLog reads a document from the log.
+func (r *reader) fromLog(p pointer) ([]byte, error) {
+	s := r.table.segments[p.segment]
+	if s == nil {
+		return nil, fmt.Errorf("log segment %s: %w: missing", r.db.logName(p.segment), ErrDamaged)
+	}
+	if p.length > maxDocument {
 		return nil, r.db.damaged("pointer to a document of impossible length")
 	}
-	b := r.takeBuffer(int(size))
-	if _, err := s.file.ReadAt(b, int64(p.offset)); err != nil {
-		return nil, fmt.Errorf("read value segment: %w", err)
+	b := r.takeBuffer(int(p.length))
+	if _, err := s.file.ReadAt(b, int64(p.offset)); errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("log segment %s at %d: %w: cut off", r.db.logName(p.segment), p.offset, ErrDamaged)
+	} else if err != nil {
+		return nil, fmt.Errorf("read log segment: %w", err)
 	}
-	doc, err := parseRecord(b, in, id, p.crc)
-	if err != nil {
-		return nil, fmt.Errorf("value segment %s at %d: %w: %w", l.name(p.segment), p.offset, ErrDamaged, err)
-	}
-	return doc, nil
+	return b, nil
 }
 
 // takeBuffer returns n bytes that are r's until its end.
@@ -243,128 +279,3 @@ func (r *reader) Put(store.Collection, []byte, []byte, time.Time) error { return
 
 // Delete implements [store.Tx]; it fails in a View.
 func (r *reader) Delete(store.Collection, []byte) error { return errViewWrites }
-
-// Scan implements [store.Tx].
-func (r *reader) Scan(in store.Collection, prefix, from []byte) iter.Seq2[store.Item, error] {
-	return func(yield func(store.Item, error) bool) {
-		coll, err := r.collection(in)
-		if err != nil {
-			yield(store.Item{}, err)
-			return
-		}
-		d := descent{r: r, coll: coll, below: prefixEnd(prefix)}
-		if len(from) > 0 && (d.below == nil || bytes.Compare(from, d.below) < 0) {
-			d.below = from
-		}
-		for {
-			k, v, err := d.next()
-			if err != nil {
-				yield(store.Item{}, err)
-				return
-			}
-			if k == nil || !bytes.HasPrefix(k, prefix) {
-				return
-			}
-			doc, err := r.document(in, k, v)
-			if err != nil {
-				yield(store.Item{}, err)
-				return
-			}
-			if !yield(store.Item{ID: k, Doc: doc}, nil) {
-				return
-			}
-		}
-	}
-}
-
-// prefixEnd returns the first key behind all keys with the prefix, nil if
-// there is none.
-func prefixEnd(prefix []byte) []byte {
-	for i := len(prefix) - 1; i >= 0; i-- {
-		if prefix[i] != 0xff {
-			end := bytes.Clone(prefix[:i+1])
-			end[i]++
-			return end
-		}
-	}
-	return nil
-}
-
-// descent walks a bucket downwards.
-type descent struct {
-	r      *reader
-	coll   int
-	below  []byte // the next key is below; nil = no bound
-	cursor *bbolt.Cursor
-}
-
-// next returns the next pair, a nil key at the end.
-func (d *descent) next() (k, v []byte, err error) {
-	defer d.r.db.guard(&err)
-	switch {
-	case d.cursor != nil:
-		k, v = d.cursor.Prev()
-	default:
-		d.cursor = d.r.dataBucket(d.coll).Cursor()
-		if d.below == nil {
-			k, v = d.cursor.Last()
-			break
-		}
-		if at, _ := d.cursor.Seek(d.below); at == nil {
-			k, v = d.cursor.Last()
-		} else {
-			k, v = d.cursor.Prev()
-		}
-	}
-	if k == nil && d.r.bolt.Writable() {
-		// Prev stops with nil at a page that this group's deletions have
-		// emptied, and goes on behind it when it is called again.
-		first, _ := d.r.dataBucket(d.coll).Cursor().First()
-		for k == nil && first != nil && (d.below == nil || bytes.Compare(first, d.below) < 0) {
-			k, v = d.cursor.Prev()
-		}
-	}
-	d.below = k
-	return k, v, nil
-}
-
-// Due implements [store.Tx].
-func (r *reader) Due(in store.Collection, now time.Time, limit int) ([]store.Item, error) {
-	coll, err := r.collection(in)
-	if err != nil {
-		return nil, err
-	}
-	items, err := r.dueIDs(coll, now.UnixMilli(), limit)
-	if err != nil {
-		return nil, err
-	}
-	for i := range items {
-		v, err := r.raw(coll, items[i].ID)
-		if err == nil && v == nil {
-			err = r.db.damaged("due time of a document that is not there")
-		}
-		if err != nil {
-			return nil, err
-		}
-		if items[i].Doc, err = r.document(in, items[i].ID, v); err != nil {
-			return nil, err
-		}
-	}
-	return items, nil
-}
-
-func (r *reader) dueIDs(coll int, now int64, limit int) (items []store.Item, err error) {
-	defer r.db.guard(&err)
-	c := r.dueBucket(coll).Cursor()
-	for k, _ := c.First(); k != nil && len(items) < limit; k, _ = c.Next() {
-		ms, id, err := splitDueKey(k)
-		if err != nil {
-			return nil, r.db.damaged(err)
-		}
-		if ms > now {
-			break
-		}
-		items = append(items, store.Item{ID: id, Due: time.UnixMilli(ms).UTC()})
-	}
-	return items, nil
-}

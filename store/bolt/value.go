@@ -6,58 +6,73 @@ import (
 	"time"
 )
 
-// A stored value is flags (1 byte) ‖ due (8 bytes, if flagDue) ‖ the document,
-// or with flagPointer where the value log has it.
+// A value of the tree is flags (1 byte) ‖ checksum (4) ‖ due (8, if flagDue) ‖
+// the document, or with flagPointer where the log has it.
 const (
 	flagDue     = 1 << iota // has a due time
-	flagPointer             // the rest is a pointer
-	flagsKnown  = flagDue | flagPointer
+	flagPointer             // the rest is a pointer; only in the tree
+	flagDelete              // is deleted; only in the log
 )
 
-// stored is a decoded value.
+// stored is what is known of a document.
 type stored struct {
 	due    int64 // milliseconds since the epoch, only with hasDue
 	hasDue bool
 	inLog  bool
+	crc    uint32  // as in the head of its operation in the log
 	doc    []byte  // unless inLog
 	ptr    pointer // if inLog
 }
 
-// pointer is a place in the value log.
+// pointer is a place in the log.
 type pointer struct {
 	segment uint32
-	offset  uint32 // of the record's header
+	offset  uint32 // of the document
 	length  uint32 // of the document
-	crc     uint32 // CRC-32C as in the record's header
 }
 
-const pointerSize = 16
+const pointerSize = 12
 
-func (p pointer) append(b []byte) []byte {
-	b = binary.BigEndian.AppendUint32(b, p.segment)
-	b = binary.BigEndian.AppendUint32(b, p.offset)
-	b = binary.BigEndian.AppendUint32(b, p.length)
-	return binary.BigEndian.AppendUint32(b, p.crc)
-}
-
-// appendHead appends what comes before the document or pointer.
-func appendHead(b []byte, flags byte, due int64) []byte {
-	b = append(b, flags)
-	if flags&flagDue != 0 {
-		b = binary.BigEndian.AppendUint64(b, uint64(due))
+// size is what a stored value takes in the tree.
+func (s *stored) size() int {
+	if s.inLog {
+		return 1 + 4 + 8 + pointerSize
 	}
-	return b
+	return 1 + 4 + 8 + len(s.doc)
+}
+
+// append appends the value of the tree.
+func (s *stored) append(b []byte) []byte {
+	var flags byte
+	if s.hasDue {
+		flags |= flagDue
+	}
+	if s.inLog {
+		flags |= flagPointer
+	}
+	b = append(b, flags)
+	b = binary.BigEndian.AppendUint32(b, s.crc)
+	if s.hasDue {
+		b = binary.BigEndian.AppendUint64(b, uint64(s.due))
+	}
+	if !s.inLog {
+		return append(b, s.doc...)
+	}
+	b = binary.BigEndian.AppendUint32(b, s.ptr.segment)
+	b = binary.BigEndian.AppendUint32(b, s.ptr.offset)
+	return binary.BigEndian.AppendUint32(b, s.ptr.length)
 }
 
 var errBadValue = errors.New("malformed stored value")
 
-// decode takes a stored value apart; doc is a part of v.
+// decode takes a value of the tree apart; doc is a part of v.
 func decode(v []byte) (s stored, err error) {
-	if len(v) == 0 || v[0]&^flagsKnown != 0 {
+	if len(v) < 5 || v[0]&^(flagDue|flagPointer) != 0 {
 		return s, errBadValue
 	}
 	flags := v[0]
-	v = v[1:]
+	s.crc = binary.BigEndian.Uint32(v[1:])
+	v = v[5:]
 	if flags&flagDue != 0 {
 		if len(v) < 8 {
 			return s, errBadValue
@@ -77,7 +92,6 @@ func decode(v []byte) (s stored, err error) {
 		segment: binary.BigEndian.Uint32(v),
 		offset:  binary.BigEndian.Uint32(v[4:]),
 		length:  binary.BigEndian.Uint32(v[8:]),
-		crc:     binary.BigEndian.Uint32(v[12:]),
 	}
 	return s, nil
 }
