@@ -386,6 +386,30 @@ func TestViewDuringCheckpoints(t *testing.T) {
 	}
 }
 
+// TestCheckpointWhileViewBegins: a View whose transaction of the tree is older
+// than what a checkpoint takes out of the memtables begins again.
+func TestCheckpointWhileViewBegins(t *testing.T) {
+	var db *DB
+	arm := false
+	o := Options{age: time.Hour, hook: func(at string) {
+		if arm && at == "tree begun" {
+			arm = false
+			force(t, db)
+		}
+	}}
+	db = openIn(t, t.TempDir(), o)
+	if err := put(t.Context(), db, "a", []byte("1")); err != nil {
+		t.Fatal(err)
+	}
+	arm = true
+	if doc, err := get(t, db, "a"); string(doc) != "1" || err != nil {
+		t.Errorf("Get = %q, %v", doc, err)
+	}
+	if arm || db.Stats().Checkpoints != 1 {
+		t.Error("there was no checkpoint while the View began")
+	}
+}
+
 func oneUpdate(docs int) func(store.Tx) error {
 	return func(tx store.Tx) error {
 		seen := map[byte]int{}

@@ -98,6 +98,7 @@ func (db *DB) begin(r *reader) (err error) {
 			}
 			return fmt.Errorf("begin reading %s: %w", db.path, err)
 		}
+		db.hook("tree begun")
 		v := db.version.Load()
 		if tx.ID() >= v.base && db.tables.current.Load() == table {
 			r.db, r.bolt, r.table, r.active, r.frozen = db, tx, table, v.active, v.frozen
