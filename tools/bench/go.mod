@@ -11,4 +11,7 @@ require (
 	golang.org/x/sys v0.49.0
 )
 
-require go.etcd.io/bbolt v1.5.0 // indirect
+require (
+	github.com/google/btree v1.1.3 // indirect
+	go.etcd.io/bbolt v1.5.0 // indirect
+)
