@@ -80,7 +80,7 @@ func (db *DB) checkpoint(ctx context.Context) error {
 	c := &db.checkpoints
 	defer context.AfterFunc(ctx, func() {
 		c.mu.Lock() // so that it comes before or within Wait
-		c.mu.Unlock()
+		defer c.mu.Unlock()
 		c.cond.Broadcast()
 	})()
 	target := db.version.Load().active.end.seq
