@@ -11,6 +11,7 @@ import (
 	std "mime/multipart"
 	"net/textproto"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -132,6 +133,18 @@ func readStd(body []byte, boundary string) (parts []parsed, err error) {
 	}
 }
 
+// hasControl tells whether a header value has a control character.
+func hasControl(p parsed) bool {
+	for _, values := range p.Header {
+		for _, v := range values {
+			if strings.ContainsFunc(v, func(c rune) bool { return c < ' ' && c != '\t' || c == 0x7f }) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // checkReader is what FuzzReader checks.
 func checkReader(t *testing.T, body []byte, boundary string, seed uint64) {
 	got, skipped, err := readOurs(body, boundary, rand.New(rand.NewPCG(seed, 1)))
@@ -144,8 +157,10 @@ func checkReader(t *testing.T, body []byte, boundary string, seed uint64) {
 	want, stdErr := readStd(body, boundary)
 	switch {
 	case err == nil && stdErr != nil:
-		// The one thing we accept and it does not: lines that its buffer of 4 KiB does not hold.
-		if !errors.Is(stdErr, bufio.ErrBufferFull) {
+		// What we accept and it does not: lines that its buffer of 4 KiB does
+		// not hold, and control characters in header values, as curl sends
+		// them in names.
+		if !errors.Is(stdErr, bufio.ErrBufferFull) && !slices.ContainsFunc(got, hasControl) {
 			t.Fatalf("accepted; mime/multipart: %v", stdErr)
 		}
 		return
