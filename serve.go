@@ -31,7 +31,7 @@ import (
 // costs no memory: with a live heap of a few MiB, however large the files are,
 // the collector would otherwise run some 30 times a second under load. Unlike a
 // higher GOGC it adds the same few MiB whatever the load.
-const ballast = 12 << 20
+const ballast = 6 << 20
 
 // serve runs the daemon until the first of the signals (nil error), or until it
 // cannot go on. What is started from top to bottom is stopped from bottom to top.

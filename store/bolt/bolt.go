@@ -84,13 +84,13 @@ type Options struct {
 	// directory. Default 1 s.
 	LockWait time.Duration
 
-	memtable int64         // bytes at which one is frozen; default 8 MiB
+	memtable int64         // bytes at which one is frozen; default 3 MiB
 	age      time.Duration // at which one is frozen; default 1 s
 	hook     func(string)  // tests look at what a crash would leave there
 }
 
 const (
-	groupBytes  = 8 << 20 // no further Update joins a group that holds as much
+	groupBytes  = 4 << 20 // no further Update joins a group that holds as much
 	minMap      = 1 << 30 // address space, not memory; a remap waits for all readers
 	maxDocument = 64 << 20
 	maxID       = 1024
@@ -117,7 +117,7 @@ func (o Options) withDefaults() Options {
 		o.LockWait = time.Second
 	}
 	if o.memtable <= 0 {
-		o.memtable = 8 << 20
+		o.memtable = 3 << 20
 	}
 	if o.age <= 0 {
 		o.age = time.Second

@@ -246,7 +246,7 @@ func (db *DB) usage(n uint32) usage {
 }
 
 const (
-	mostChunk  = 32 << 10 // operations of one transaction
+	mostChunk  = 8 << 10 // operations of one transaction
 	leastChunk = 64
 )
 

@@ -277,7 +277,7 @@ func (db *DB) publish(change func(*version)) {
 }
 
 const (
-	mostTables = 4 // of opts.memtable: more than that waits for the checkpoint
+	mostTables = 3 // of opts.memtable: more than that waits for the checkpoint
 	mostOps    = 64 << 10
 	mostLog    = 64 << 20 // bytes that Open may have to read again
 )
