@@ -104,7 +104,8 @@ func (t *tally) flush(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if rec == nil || rec.reason != alive {
+			if rec == nil || rec.reason != alive || rec.max > 0 {
+				// Where a limit counts, only counted downloads do.
 				continue
 			}
 			u, err := getUses(tx, key)

@@ -304,6 +304,23 @@ func testTally(t *testing.T, open Pair) {
 	if g, err := e.File(e.ctx(), alice, ref); err != nil || g.Downloads != 5 {
 		t.Errorf("got %+v, %v", g, err)
 	}
+	// Downloads by a token are a statistic of its file: they never spend a
+	// limit that the file has of its own.
+	tok, file := e.token([]byte("abc"), 1)
+	own := store.Ref{Session: tok.Session, File: tok.File}
+	if _, err := e.PatchFile(e.ctx(), alice, own, store.FileSpec{MaxDownloads: new(int64(1))}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.fetch(link, tok, 0, file.Size); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	e.boot()
+	if _, err := e.fetch(alice, own, 0, file.Size); err != nil {
+		t.Errorf("the token's download spent the file's own limit: %v", err)
+	}
 }
 
 func testSweep(t *testing.T, open Pair) {
