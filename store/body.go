@@ -62,7 +62,7 @@ func (b *body) WriteTo(w io.Writer) (total int64, err error) {
 	}()
 	for i := 0; ; i++ {
 		piece := r[i%ringSize]
-		hasher.release(piece) // it must be hashed before it is filled again
+		hasher.release() // piece must be hashed before it is filled again
 		begin := time.Now()
 		n, err := b.fill(piece)
 		if err != nil && err != io.EOF {
@@ -191,9 +191,9 @@ func (x *hasher) add(p []byte) {
 	}
 }
 
-// release waits until piece is hashed. Pieces are hashed in the order in which
-// they were added, and piece is the oldest one if a ring's worth is out.
-func (x *hasher) release([]byte) {
+// release waits until the piece that was added first is hashed, if a ring's
+// worth is out.
+func (x *hasher) release() {
 	if x != nil && x.out >= ringSize {
 		<-x.done
 		x.out--
