@@ -6,7 +6,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 FUZZTIME ?= 3s
 
 # Programs that the tests run against, with the Debian package where it has another name; see packages.
-PROGRAMS := curl nginx openssl wget unzip aria2c:aria2 mkfs.ext4:e2fsprogs mount findmnt:util-linux
+PROGRAMS := curl nginx openssl npm wget unzip aria2c:aria2 mkfs.ext4:e2fsprogs mount findmnt:util-linux
 
 .PHONY: help
 help: ## list the targets
@@ -27,7 +27,8 @@ test: packages lint ## all that CI does: lint, modules, tests with -race, every 
 	$(GO) test -race ./...
 	$(MAKE) --no-print-directory fuzz
 
-# The tests need some programs; on Debian, as root, they are installed.
+# The tests need some programs; on Debian, as root, they are installed. The clients of other
+# projects that the tests run come from the npm registry.
 .PHONY: packages
 packages:
 	@missing=''; for p in $(PROGRAMS); do command -v "$${p%:*}" >/dev/null || missing+=" $${p#*:}"; done; \
@@ -35,6 +36,8 @@ packages:
 	  echo "installing$$missing"; export DEBIAN_FRONTEND=noninteractive; \
 	  { apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing; } >/dev/null; \
 	elif [ -n "$$missing" ]; then echo "not installed, tests may fail:$$missing" >&2; fi
+	@cd testdata/js && { cmp -s package-lock.json node_modules/.installed || { \
+	  npm ci --no-audit --no-fund --loglevel=error && cp package-lock.json node_modules/.installed; }; }
 
 .PHONY: lint
 lint: ## gofmt, go vet, staticcheck
