@@ -63,3 +63,17 @@ func (b *body) Close() error { return b.r.Close() }
 
 // hurry bounds the wait for the rest of a body that nobody wants.
 func (b *body) hurry() { _ = b.rc.SetReadDeadline(time.Now().Add(drainAtMost)) }
+
+// linger shows the whole answer of an HTTP/2 request to a client that is still
+// sending, before the handler's return resets the stream (RFC 9113 §8.1: with
+// NO_ERROR). Clients stop sending when they see a refusal, yet some drop an
+// answer whose end and whose reset they read at once. What they send meanwhile
+// is thrown away, at most lingerBytes of it, until hurry's deadline.
+func (b *body) linger(w http.ResponseWriter) {
+	if http.NewResponseController(w).Flush() == nil {
+		_, _ = io.CopyN(io.Discard, b, lingerBytes)
+	}
+}
+
+// lingerBytes is more than the windows of a stream let a client send ahead.
+const lingerBytes = 16 << 20

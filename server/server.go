@@ -317,6 +317,9 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		a = reply.Error(w, r, err)
 	}
 	s.logError(r, a, err)
+	if b := x.body; b != nil && !b.ended && r.ProtoMajor > 1 {
+		b.linger(w)
+	}
 }
 
 // exchange is the state of one request, and its ResponseWriter. It is pooled:
