@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"hash"
+	"hash/crc32"
 	"io"
 	"time"
 )
@@ -26,7 +27,8 @@ type body struct {
 	most  int64  // an upper bound of the length, 0 = unknown
 	n     int64  // bytes passed on
 	hash  hash.Hash
-	space int64 // bytes until the disk is looked at again
+	crc   uint32 // of the bytes passed on
+	space int64  // bytes until the disk is looked at again
 }
 
 // spaceStep is how often the disk's free space is looked at, in bytes.
@@ -122,6 +124,7 @@ func (b *body) fill(p []byte) (n int, err error) {
 		b.first = bytes.Clone(p[:min(n, sniffLen)])
 	}
 	b.n += int64(n)
+	b.crc = crc32.Update(b.crc, crc32.IEEETable, p[:n])
 	b.s.stats.bytesIn.Add(int64(n))
 	if b.want >= 0 {
 		b.s.incoming.Add(-int64(n))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/subtle"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"sync"
 	"time"
@@ -23,6 +24,7 @@ type Content struct {
 	s      *Store
 	size   int64
 	sha    []byte
+	crc    uint32  // CRC-32 (IEEE)
 	head   []byte  // at most sniffLen bytes, to guess a type from
 	inline *[]byte // nil: in the blobs
 	held   bool    // has a place of buffers.hold
@@ -174,6 +176,7 @@ func (s *Store) Receive(ctx context.Context, c Caller, r io.Reader, in Incoming)
 	if err != nil {
 		return nil, refusal(err)
 	}
+	content.crc = b.crc
 	if b.hash != nil {
 		content.sha = b.hash.Sum(nil)
 	}
@@ -285,6 +288,7 @@ func (eof) Read([]byte) (int, error) { return 0, io.EOF }
 // whole takes p as the whole body.
 func (b *body) whole(p []byte) error {
 	b.n = int64(len(p))
+	b.crc = crc32.ChecksumIEEE(p)
 	b.s.stats.bytesIn.Add(b.n)
 	if b.want >= 0 {
 		b.s.incoming.Add(-b.n)

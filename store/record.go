@@ -35,8 +35,9 @@ type fileRec struct {
 	mime     string
 	size     int64 // announced while NEW
 	sha      []byte
-	stored   bool // has its content
-	inline   bool // … as a record under the file's key
+	crc      uint32 // CRC-32 (IEEE) of a stored content
+	stored   bool   // has its content
+	inline   bool   // … as a record under the file's key
 	runs     []run
 	tags     []string
 	max      int64
@@ -73,6 +74,7 @@ func (f *fileRec) encode() []byte {
 	e.time(14, f.created)
 	e.time(15, f.updated)
 	e.time(16, f.expires)
+	e.uint(17, uint64(f.crc))
 	return e
 }
 
@@ -119,6 +121,8 @@ func decodeFile(b []byte) (*fileRec, error) {
 			f.updated = x.time()
 		case 16:
 			f.expires = x.time()
+		case 17:
+			f.crc = uint32(x.v)
 		}
 	}
 	if f.original == "" {

@@ -87,6 +87,7 @@ type File struct {
 	Type         string // media type
 	Size         int64
 	SHA256       []byte // 32 bytes; nil before the content is there, or with Options.NoDigest
+	CRC32        uint32 // IEEE, of a file that is Uploaded
 	State        State
 	Tags         []string
 	Downloads    int64 // complete ones

@@ -39,7 +39,7 @@ func (f *fileRec) take(c *Content, spec FileSpec) {
 		said = *spec.Type
 	}
 	f.mime = typeOf(said, f.name, c.head)
-	f.size, f.sha, f.stored, f.inline = c.size, c.sha, true, c.inline != nil
+	f.size, f.sha, f.crc, f.stored, f.inline = c.size, c.sha, c.crc, true, c.inline != nil
 	if !f.inline {
 		f.runs = []run{c.run}
 	}

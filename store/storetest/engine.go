@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"strings"
 	"testing"
@@ -255,7 +256,7 @@ func testContents(t *testing.T, open Pair) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if f.Size != int64(n) || !bytes.Equal(f.SHA256, sum[:]) || f.State != store.StateUploaded || f.Owner != alice.Name {
+				if f.Size != int64(n) || !bytes.Equal(f.SHA256, sum[:]) || f.CRC32 != crc32.ChecksumIEEE(data) || f.State != store.StateUploaded || f.Owner != alice.Name {
 					t.Errorf("got %+v", f)
 				}
 				ref := store.Ref{File: f.ID}
