@@ -1,44 +1,21 @@
 package server
 
 import (
-	"archive/tar"
-	"archive/zip"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"path"
-	"strconv"
 	"strings"
 	"time"
 
+	"fileshare/server/archive"
 	"fileshare/server/reply"
 	"fileshare/store"
 )
 
-// archiver writes one kind of archive as a stream.
-type archiver interface {
-	// add begins a file; its bytes are then written to the result.
-	add(name string, f *store.File) (io.Writer, error)
-	Close() error
-}
-
-type zipArchive struct{ *zip.Writer }
-
-func (a zipArchive) add(name string, f *store.File) (io.Writer, error) {
-	return a.CreateHeader(&zip.FileHeader{Name: name, Method: zip.Store, Modified: contentTime(f)})
-}
-
-type tarArchive struct{ *tar.Writer }
-
-func (a tarArchive) add(name string, f *store.File) (io.Writer, error) {
-	err := a.WriteHeader(&tar.Header{Name: name, Size: f.Size, Mode: 0o644, ModTime: contentTime(f).Truncate(time.Second), Typeflag: tar.TypeReg})
-	return a.Writer, err
-}
-
-// archive streams all files of a session that have content, oldest last. An
-// error in the middle breaks the connection, so that nobody takes the part for
-// the whole.
+// archive sends all files of a session that have content and downloads left,
+// oldest last.
 func (s *server) archive(w http.ResponseWriter, r *http.Request) error {
 	x := state(r)
 	sess, err := s.store.Session(r.Context(), x.caller, x.vars["sid"])
@@ -46,125 +23,197 @@ func (s *server) archive(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	format := r.URL.Query().Get("format")
-	types := map[string]string{"": "application/zip", "zip": "application/zip", "tar": "application/x-tar"}
-	mt, ok := types[format]
-	if !ok {
-		return invalid("format must be zip or tar")
-	}
 	if format == "" {
 		format = "zip"
 	}
-	base := sess.Name
-	if base == "" {
-		base = "session-" + sess.ID
+	if format != "zip" && format != "tar" {
+		return invalid("format must be zip or tar")
 	}
-	h := w.Header()
-	h.Set("Content-Type", mt)
-	h.Set("Content-Disposition", disposition(false, entryName(base)+"."+format))
-	h.Set("Cache-Control", "private, no-store")
-	h.Set("X-Content-Type-Options", "nosniff")
-	if r.Method == http.MethodHead {
-		return nil
-	}
-	var a archiver
-	if format == "tar" {
-		a = tarArchive{tar.NewWriter(w)}
-	} else {
-		a = zipArchive{zip.NewWriter(w)}
-	}
-	names := map[string]bool{}
-	q := store.Query{Session: sess.ID, Limit: 1000}
-	for {
+	var files []archived
+	names := archive.Names{}
+	for q := (store.Query{Session: sess.ID, Limit: 1000}); ; {
 		page, err := s.store.Files(r.Context(), x.caller, q)
 		if err != nil {
-			return s.broken(r, err)
+			return err
 		}
 		for _, f := range page.Items {
-			if f.State != store.StateUploaded {
-				continue
+			if f.State == store.StateUploaded && (f.MaxDownloads == 0 || f.Downloads < f.MaxDownloads) {
+				files = append(files, archived{store.Ref{Session: f.Session, File: f.ID}, f, names.Unique(archive.Name(f.Name))})
 			}
-			if err := s.addToArchive(r, a, names, f); err != nil {
-				return s.broken(r, err)
-			}
+		}
+		if len(files) > archive.Most {
+			return invalid(archive.ErrTooMany.Error())
 		}
 		if q.Cursor = page.Next; q.Cursor == "" {
 			break
 		}
 	}
-	if err := a.Close(); err != nil {
-		return s.broken(r, err)
+	base := sess.Name
+	if base == "" {
+		base = "session-" + sess.ID
+	}
+	return s.sendArchive(w, r, format, archive.Name(base)+"."+format, files)
+}
+
+// archived is a file of an archive, and its name in there.
+type archived struct {
+	ref  store.Ref
+	file *store.File
+	name string
+}
+
+// sendArchive answers with an archive called name, or with a range of it: it
+// has a length and a validator, so that a download that broke goes on. An error
+// in the middle breaks the connection, and nobody takes the part for the whole.
+func (s *server) sendArchive(w http.ResponseWriter, r *http.Request, format, name string, files []archived) error {
+	entries := make([]archive.Entry, len(files))
+	for i, f := range files {
+		entries[i] = archive.Entry{ID: f.file.ID, Name: f.name, Size: f.file.Size, CRC32: f.file.CRC32, Modified: contentTime(f.file)}
+	}
+	a, err := archive.New(format, entries)
+	if err != nil {
+		return fmt.Errorf("laying out an archive: %w", err)
+	}
+	h := w.Header()
+	h.Set("Content-Type", map[string]string{"zip": "application/zip", "tar": "application/x-tar"}[format])
+	h.Set("Content-Disposition", disposition(false, name))
+	h.Set("Etag", a.ETag())
+	h.Set("Cache-Control", "private, no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	if strings.Contains(r.Header.Get("Range"), ",") {
+		r.Header.Del("Range") // RFC 9110 §14.2: a Range may be ignored; several ranges of an archive are of no use
+	}
+	t := &archiveTransfer{ResponseWriter: w, s: s, r: r, a: a, files: files}
+	http.ServeContent(t, r, "", time.Time{}, &archiveContent{size: a.Size()})
+	return t.finish()
+}
+
+// archiveTransfer stands between http.ServeContent and the answer, as transfer
+// does for a single file.
+type archiveTransfer struct {
+	http.ResponseWriter // the exchange
+	s                   *server
+	r                   *http.Request
+	a                   *archive.Archive
+	files               []archived
+	status              int
+	failed              error
+}
+
+// WriteHeader waits for the first byte: until then an error can be answered.
+func (t *archiveTransfer) WriteHeader(status int) { t.status = status }
+
+// Write drops the texts of errors.
+func (t *archiveTransfer) Write([]byte) (int, error) { return 0, errSwallowed }
+
+// ReadFrom writes the range that src stands for.
+func (t *archiveTransfer) ReadFrom(src io.Reader) (n int64, err error) {
+	lr, ok := src.(*io.LimitedReader)
+	if !ok || t.status >= http.StatusMultipleChoices {
+		return 0, errSwallowed
+	}
+	c, ok := lr.R.(*archiveContent)
+	if !ok {
+		return 0, errSwallowed
+	}
+	n, t.failed = t.a.WriteRange(&lateHeader{t.ResponseWriter, t.status}, c.pos, c.pos+lr.N, t.send)
+	return n, t.failed
+}
+
+// lateHeader writes the header when the first bytes come.
+type lateHeader struct {
+	http.ResponseWriter
+	status int
+}
+
+func (w *lateHeader) begin() {
+	if w.status != 0 {
+		w.WriteHeader(w.status)
+		w.status = 0
+	}
+}
+
+func (w *lateHeader) Write(p []byte) (int, error) {
+	w.begin()
+	return w.ResponseWriter.Write(p)
+}
+
+// ReadFrom keeps sendfile.
+func (w *lateHeader) ReadFrom(src io.Reader) (int64, error) {
+	w.begin()
+	return io.Copy(w.ResponseWriter, src)
+}
+
+// send sends a stretch of the i-th file and counts it, where a limit does.
+func (t *archiveTransfer) send(w io.Writer, i int, from, to int64) (n int64, err error) {
+	d, err := t.s.store.Open(t.r.Context(), state(t.r).caller, t.files[i].ref)
+	if err != nil {
+		return 0, err
+	}
+	defer d.Close()
+	if _, err := d.Seek(from, io.SeekStart); err != nil {
+		return 0, err
+	}
+	if err := d.Prepare(); err != nil {
+		return 0, fmt.Errorf("opening a content: %w", err)
+	}
+	spans := []store.Span{{From: from, To: to}}
+	if err := d.Reserve(t.r.Context(), spans); err != nil {
+		return 0, err
+	}
+	n, err = d.SendTo(w, to-from)
+	delivered, doubtful := spans, []store.Span(nil)
+	if err != nil || n < to-from {
+		delivered, doubtful = split(spans, n, inDoubt)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.r.Context()), settleTimeout)
+	defer cancel()
+	if serr := d.Settle(ctx, delivered, doubtful); err == nil && serr != nil {
+		return n, fmt.Errorf("settling a download: %w", serr)
+	}
+	return n, err
+}
+
+// finish answers what was refused; in the middle of an archive its error breaks
+// the connection.
+func (t *archiveTransfer) finish() error {
+	switch {
+	case t.failed != nil && (t.r.Context().Err() != nil || isGone(t.failed)):
+		return reply.Gone(t.failed)
+	case t.failed != nil:
+		if state(t.r).status == 0 {
+			clearHeaders(t.Header())
+		}
+		return t.failed
+	case t.status == http.StatusRequestedRangeNotSatisfiable:
+		contentRange := t.Header()["Content-Range"]
+		clearHeaders(t.Header())
+		t.Header()["Content-Range"] = contentRange
+		return reply.Refuse(reply.Range, "no byte of the archive is in the range", nil)
+	case t.status == http.StatusPreconditionFailed:
+		clearHeaders(t.Header())
+		return reply.Refuse(reply.Precondition, "the archive is not the one expected", nil)
+	case t.r.Method == http.MethodHead || t.status == http.StatusNotModified:
+		t.ResponseWriter.WriteHeader(t.status)
 	}
 	return nil
 }
 
-func (s *server) addToArchive(r *http.Request, a archiver, names map[string]bool, f *store.File) error {
-	d, err := s.store.Open(r.Context(), state(r).caller, store.Ref{Session: f.Session, File: f.ID})
-	if k := store.KindOf(err); k == store.NotFound || k == store.Expired || k == store.Used {
-		return nil // gone since it was listed
+// archiveContent tells http.ServeContent how long an archive is and remembers
+// where it shall begin.
+type archiveContent struct{ pos, size int64 }
+
+func (c *archiveContent) Seek(offset int64, whence int) (int64, error) {
+	switch whence {
+	case io.SeekCurrent:
+		offset += c.pos
+	case io.SeekEnd:
+		offset += c.size
 	}
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	whole := []store.Span{{From: 0, To: f.Size}}
-	if err := d.Reserve(r.Context(), whole); err != nil {
-		if store.KindOf(err) != 0 {
-			return nil // its downloads are used up or in use
-		}
-		return err
-	}
-	name := unique(names, entryName(f.Name))
-	dst, err := a.add(name, d.File())
-	if err != nil {
-		return err
-	}
-	n, err := d.SendTo(dst, f.Size)
-	if err == nil && n != f.Size {
-		err = io.ErrUnexpectedEOF
-	}
-	delivered, doubtful := whole, []store.Span(nil)
-	if err != nil {
-		delivered, doubtful = split(whole, n, inDoubt)
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), settleTimeout)
-	defer cancel()
-	if serr := d.Settle(ctx, delivered, doubtful); err == nil && serr != nil {
-		return fmt.Errorf("settling a download: %w", serr)
-	}
-	return err
+	c.pos = offset
+	return offset, nil
 }
 
-// broken is what an error in the middle of an archive becomes. Nothing may
-// have been written yet; then it can still be answered.
-func (s *server) broken(r *http.Request, err error) error {
-	if r.Context().Err() != nil || isGone(err) {
-		err = reply.Gone(err)
-	}
-	return err
-}
-
-// entryName is the name of a file in an archive: one path element.
-func entryName(name string) string {
-	name = strings.Map(func(c rune) rune {
-		if c < ' ' || c == 0x7f || strings.ContainsRune(`/\:`, c) {
-			return '_'
-		}
-		return c
-	}, name)
-	if strings.Trim(name, ". ") == "" {
-		return "unnamed"
-	}
-	return name
-}
-
-// unique numbers a name that has been given, in any case of letters.
-func unique(names map[string]bool, name string) string {
-	ext := path.Ext(name)
-	stem := strings.TrimSuffix(name, ext)
-	out := name
-	for i := 2; names[strings.ToLower(out)]; i++ {
-		out = stem + " (" + strconv.Itoa(i) + ")" + ext
-	}
-	names[strings.ToLower(out)] = true
-	return out
+func (c *archiveContent) Read([]byte) (int, error) {
+	return 0, errors.New("an archive is not read")
 }

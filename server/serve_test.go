@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -405,7 +406,53 @@ func TestArchive(t *testing.T) {
 	}
 	h.do("GET", sp+"/archive?format=rar", "alice", nil).want(t, 400)
 	h.do("GET", sp+"/archive", "bob", nil).want(t, 403)
-	h.do("HEAD", sp+"/archive", "alice", nil).want(t, 200)
+}
+
+// An archive has a length and a validator, so that a download goes on; files
+// with a limit count.
+func TestArchiveRanges(t *testing.T) {
+	h := newHouse(t, store.Options{}, Options{})
+	var s api.Session
+	var f api.File
+	h.do("POST", "/sessions", "alice", nil).want(t, 201).into(t, &s)
+	sp := "/sessions/" + s.ID
+	for _, content := range []string{"one", strings.Repeat("z", 100_000)} {
+		h.do("POST", sp+"/files", "alice", strings.NewReader(`{"name":"a.txt"}`)).want(t, 201).into(t, &f)
+		h.do("PUT", sp+"/files/"+f.ID, "alice", strings.NewReader(content)).want(t, 200)
+	}
+	for _, format := range []string{"zip", "tar"} {
+		url := sp + "/archive?format=" + format
+		all := h.do("GET", url, "alice", nil).want(t, 200)
+		size, etag := len(all.body), all.Header.Get("Etag")
+		head := h.do("HEAD", url, "alice", nil).want(t, 200)
+		if got := head.Header.Get("Content-Length"); got != strconv.Itoa(size) || head.Header.Get("Etag") != etag || etag == "" {
+			t.Errorf("%s: %s bytes, %s, want %d, %s", format, got, head.Header.Get("Etag"), size, etag)
+		}
+		part := h.do("GET", url, "alice", nil, "Range", "bytes=1000-", "If-Range", etag).want(t, 206)
+		if !bytes.Equal(part.body, all.body[1000:]) || part.Header.Get("Content-Range") != fmt.Sprintf("bytes 1000-%d/%d", size-1, size) {
+			t.Errorf("%s: %d bytes, %s", format, len(part.body), part.Header.Get("Content-Range"))
+		}
+		h.do("GET", url, "alice", nil, "Range", "bytes=1-2", "If-Range", `"other"`).want(t, 200)
+		h.do("GET", url, "alice", nil, "Range", "bytes=1-2,5-6").want(t, 200)
+		h.do("GET", url, "alice", nil, "If-None-Match", etag).want(t, 304)
+		h.do("GET", url, "alice", nil, "If-Match", `"other"`).want(t, 412)
+		over := h.do("GET", url, "alice", nil, "Range", fmt.Sprintf("bytes=%d-", size)).want(t, 416)
+		if got := over.Header.Get("Content-Range"); got != fmt.Sprintf("bytes */%d", size) || over.Header.Get("Etag") != "" {
+			t.Errorf("%s: %s", format, got)
+		}
+	}
+
+	fp := sp + "/files/" + f.ID
+	h.do("PATCH", fp, "alice", strings.NewReader(`{"max_downloads":1}`)).want(t, 200)
+	url := sp + "/archive"
+	h.do("HEAD", url, "alice", nil).want(t, 200)
+	etag := h.do("GET", url, "alice", nil, "Range", "bytes=0-99").want(t, 206).Header.Get("Etag")
+	rest := h.do("GET", url, "alice", nil, "Range", "bytes=100-", "If-Range", etag).want(t, 206)
+	h.do("GET", fp, "alice", nil).want(t, 410)
+	after := h.do("GET", url, "alice", nil, "Range", "bytes=100-", "If-Range", etag).want(t, 200)
+	if len(after.body) >= len(rest.body) || after.Header.Get("Etag") == etag {
+		t.Errorf("%d bytes, %s", len(after.body), after.Header.Get("Etag"))
+	}
 }
 
 // A tail that is waited for releases its waiters when it ends, and only then.
