@@ -190,7 +190,8 @@ type Store struct {
 	blobs   Blobs
 	o       Options
 	ids     *idCodec
-	node    Key // this daemon, since its start
+	signing []byte // key of Sign
+	node    Key    // this daemon, since its start
 	started time.Time
 	stats   counters
 	buffers *buffers
@@ -262,6 +263,7 @@ func (s *Store) secret(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("id secret: %w", err)
 	}
+	s.signing = signingKey(secret)
 	s.ids, err = newIDCodec(secret)
 	return err
 }

@@ -46,6 +46,8 @@ func Engine(t *testing.T, open Pair) {
 		"sweep":          testSweep,
 		"faults":         testFaults,
 		"many to purge":  testManyToPurge,
+		"locate":         testLocate,
+		"signed":         testSigned,
 		"concurrent put": testStoreRace,
 	} {
 		t.Run(name, func(t *testing.T) {

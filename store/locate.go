@@ -1,0 +1,38 @@
+package store
+
+import "context"
+
+// Locate tells where a file is that is known by its id alone: in which session,
+// or that it is an upload. Who may not manage the file is refused, as File
+// would refuse.
+func (s *Store) Locate(ctx context.Context, c Caller, id string) (ref Ref, err error) {
+	// A session's file may be somebody's without an account (open sessions).
+	if err := s.permit(c, toSession, nil); err != nil {
+		return ref, err
+	}
+	err = s.view(ctx, func(tx Tx) error {
+		key, ok := s.ids.key(id)
+		if !ok {
+			return errFileUnknown()
+		}
+		rec, err := getFile(tx, key)
+		if err != nil {
+			return err
+		}
+		if rec == nil {
+			return errFileUnknown()
+		}
+		ref = Ref{File: id}
+		if !rec.session.zero() {
+			ref.Session = s.ids.id(rec.session)
+		}
+		_, err = s.mine(tx, c, ref)
+		return err
+	})
+	if err != nil {
+		return Ref{}, err
+	}
+	return ref, nil
+}
+
+func errFileUnknown() *Error { return Refuse(NotFound, "file not found") }
