@@ -6,7 +6,9 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 FUZZTIME ?= 3s
 
 # Programs that the tests run against, with the Debian package where it has another name; see packages.
-PROGRAMS := curl nginx openssl npm wget unzip aria2c:aria2 mkfs.ext4:e2fsprogs mount findmnt:util-linux
+PROGRAMS := curl nginx openssl npm wget unzip aria2c:aria2 mkfs.ext4:e2fsprogs mount findmnt:util-linux chromium
+# Python modules of the system that clients use, each in the Debian package python3-NAME.
+PYTHON := requests
 
 .PHONY: help
 help: ## list the targets
@@ -32,6 +34,7 @@ test: packages lint ## all that CI does: lint, modules, tests with -race, every 
 .PHONY: packages
 packages:
 	@missing=''; for p in $(PROGRAMS); do command -v "$${p%:*}" >/dev/null || missing+=" $${p#*:}"; done; \
+	for m in $(PYTHON); do /usr/bin/python3 -c "import $$m" 2>/dev/null || missing+=" python3-$$m"; done; \
 	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  echo "installing$$missing"; export DEBIAN_FRONTEND=noninteractive; \
 	  { apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing; } >/dev/null; \
