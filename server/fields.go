@@ -9,6 +9,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -214,9 +215,30 @@ func (f fields) fileSpec() (spec store.FileSpec, err error) {
 	if spec.MaxDownloads, err = f.number("max_downloads"); err != nil {
 		return spec, err
 	}
-	spec.Tags, err = f.list("tags")
+	tags, err := f.list("tags")
+	if tags != nil {
+		spec.Tags = new(tidyTags(*tags))
+	}
 	return spec, err
 }
+
+// tidyTags drops what people leave in forms: spaces around tags, empty ones,
+// repeated ones.
+func tidyTags(tags []string) []string {
+	out := []string{}
+	for _, t := range tags {
+		if t = strings.TrimSpace(t); t != "" && !slices.Contains(out, t) {
+			out = append(out, t)
+			if len(out) > maxFormTags {
+				break // the engine will refuse them
+			}
+		}
+	}
+	return out
+}
+
+// maxFormTags bounds the work on tags that the engine refuses anyway.
+const maxFormTags = 100
 
 // headerSpec reads what may be said of a file in query and headers. The query
 // goes first.

@@ -119,6 +119,7 @@ func TestRawUploads(t *testing.T) {
 		"no name":       {"PUT", "/uploads/", "x", nil, 201, `"name":"unnamed"`},
 		"empty":         {"PUT", "/uploads/e", "", nil, 201, `"size":0`},
 		"query":         {"PUT", "/uploads/q?ttl=60&max_downloads=3&tags=a&tags=b", "x", nil, 201, `"tags":["a","b"]`},
+		"untidy tags":   {"PUT", "/uploads/q?tags=+a&tags=&tags=b+&tags=a", "x", nil, 201, `"tags":["a","b"]`},
 		"headers":       {"PUT", "/uploads/h", "x", []string{"X-Fileshare-TTL", "61", "X-Fileshare-Tags", "a, b", "X-Fileshare-Max-Downloads", "2"}, 201, `"ttl":61,`},
 		"bad header":    {"PUT", "/uploads/h", "x", []string{"X-Fileshare-TTL", "one"}, 400, "ttl"},
 		"type":          {"POST", "/uploads?name=n.json", "{}", []string{"Content-Type", "application/json"}, 201, `"mime_type":"application/json"`},

@@ -33,6 +33,11 @@ func (e *encoder) string(n int, v string) {
 	}
 }
 
+// item is a string of a list, which may be empty.
+func (e *encoder) item(n int, v string) {
+	*e = append(binary.AppendUvarint(append(*e, byte(n<<1|1)), uint64(len(v))), v...)
+}
+
 func (e *encoder) key(n int, k Key) {
 	if !k.zero() {
 		e.bytes(n, k[:])

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
@@ -26,6 +27,23 @@ func newKey(now time.Time) Key {
 	binary.BigEndian.PutUint32(k[2:], uint32(ms))
 	k[15] &^= 0x3f
 	return k
+}
+
+// firstKey is below every key made at or after t.
+func firstKey(t time.Time) Key {
+	k := newKey(t)
+	clear(k[6:])
+	return k
+}
+
+// before tells whether the key was made before t, to the millisecond; never
+// if t is zero.
+func (k Key) before(t time.Time) bool {
+	if t.IsZero() {
+		return false
+	}
+	first := firstKey(t)
+	return bytes.Compare(k[:6], first[:6]) < 0
 }
 
 // keyOf reads a key from a record's id; ok is false for another length.

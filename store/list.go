@@ -1,6 +1,9 @@
 package store
 
-import "cmp"
+import (
+	"cmp"
+	"time"
+)
 
 // Bounds of a page.
 const (
@@ -26,6 +29,9 @@ func list[T comparable](l *lister, tx Tx, get func(Key) (T, error)) (page Page[T
 		return page, Refuse(Invalid, "limit must be between 1 and 1000")
 	}
 	var from []byte
+	if !l.q.Until.IsZero() {
+		from = entry(l.prefix, firstKey(l.q.Until.Add(time.Millisecond)))
+	}
 	if l.q.Cursor != "" {
 		key, ok := l.s.ids.key(l.q.Cursor)
 		if !ok {
@@ -51,6 +57,9 @@ func list[T comparable](l *lister, tx Tx, get func(Key) (T, error)) (page Page[T
 			continue
 		}
 		last = key
+		if key.before(l.q.Since) {
+			return page, nil
+		}
 		v, err := get(key)
 		if err != nil {
 			return page, err

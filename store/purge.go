@@ -37,7 +37,7 @@ func (s *Store) Purge(ctx context.Context) (PurgeResult, error) {
 		r.Held = true
 		return r, nil
 	}
-	steps := []func(context.Context, *PurgeResult, int) (int, error){s.purgeSessions, s.purgeFiles, s.purgeTrash}
+	steps := []func(context.Context, *PurgeResult, int) (int, error){s.purgeSessions, s.purgeFiles, s.purgeTrash, s.purgeOnce}
 	for _, step := range steps {
 		if err := s.drain(ctx, &r, step); err != nil {
 			return r, fmt.Errorf("purge: %w", err)

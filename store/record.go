@@ -67,7 +67,7 @@ func (f *fileRec) encode() []byte {
 		e.bytes(10, binary.AppendUvarint(b, uint64(r.size)))
 	}
 	for _, t := range f.tags {
-		e.string(11, t)
+		e.item(11, t)
 	}
 	e.uint(12, uint64(f.max))
 	e.uint(13, uint64(f.ttl/time.Millisecond))

@@ -74,11 +74,11 @@ func TestCleanName(t *testing.T) {
 		"  spaced  ":             "spaced",
 		".bashrc":                ".bashrc",
 	} {
-		if got := cleanName(in); got != want {
+		if got := CleanName(in); got != want {
 			t.Errorf("%q: got %q, want %q", in, got, want)
 		}
 	}
-	if got := cleanName(long + ".tar"); len(got) > maxName || got[len(got)-4:] != ".tar" || cleanName(got) != got {
+	if got := CleanName(long + ".tar"); len(got) > maxName || got[len(got)-4:] != ".tar" || CleanName(got) != got {
 		t.Errorf("long name: %d bytes %q", len(got), got)
 	}
 }

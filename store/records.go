@@ -22,11 +22,12 @@ const (
 	TrashRecords   Collection = "trash"   // blobs that wait for their deletion
 	NodeRecords    Collection = "node"    // running daemons
 	MetaRecords    Collection = "meta"    // the id secret, the format version
+	OnceRecords    Collection = "once"    // hash of what must not come again → until when
 )
 
 // Collections returns every collection of the engine.
 func Collections() []Collection {
-	return []Collection{FileRecords, ContentRecords, UseRecords, SessionRecords, TokenRecords, IndexRecords, UsageRecords, TrashRecords, NodeRecords, MetaRecords}
+	return []Collection{FileRecords, ContentRecords, UseRecords, SessionRecords, TokenRecords, IndexRecords, UsageRecords, TrashRecords, NodeRecords, MetaRecords, OnceRecords}
 }
 
 // Records is the transactional side of a backend: small documents, each under

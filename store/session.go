@@ -33,7 +33,7 @@ func (s *Store) CreateSession(ctx context.Context, c Caller, spec SessionSpec) (
 func (r *sessionRec) apply(spec SessionSpec, now time.Time, most time.Duration) (err error) {
 	if spec.Name != nil {
 		if r.name = ""; *spec.Name != "" {
-			r.name = cleanName(*spec.Name)
+			r.name = CleanName(*spec.Name)
 		}
 	}
 	if spec.TTL != nil {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"mime"
 	"path"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -20,10 +21,10 @@ const (
 	maxCount    = 1 << 31 // downloads
 )
 
-// cleanName makes a name that is safe to offer as a file name anywhere: the
+// CleanName makes a name that is safe to offer as a file name anywhere: the
 // last element of a path, without control characters and without the marks
 // that reverse the direction of writing, valid UTF-8, at most 255 bytes.
-func cleanName(name string) string {
+func CleanName(name string) string {
 	name = strings.ToValidUTF8(name, "\ufffd")
 	name = name[strings.LastIndexAny(name, `/\`)+1:]
 	name = strings.TrimSpace(strings.Map(func(r rune) rune {
@@ -56,24 +57,18 @@ func cut(s string, n int) string {
 	return s[:n]
 }
 
-// cleanTags checks tags and drops repeated ones.
+// cleanTags checks tags. They are kept as they are, in their order: some clients
+// have empty ones, or one twice.
 func cleanTags(tags []string) ([]string, error) {
-	var out []string
-	seen := map[string]bool{}
-	for _, t := range tags {
-		t = strings.TrimSpace(t)
-		switch {
-		case t == "" || seen[t]:
-			continue
-		case len(t) > maxTag || !utf8.ValidString(t) || strings.ContainsFunc(t, unicode.IsControl):
-			return nil, Refuse(Invalid, fmt.Sprintf("bad tag: at most %d bytes of UTF-8 without control characters", maxTag))
-		case len(out) == maxTags:
-			return nil, Refuse(Invalid, fmt.Sprintf("too many tags: at most %d", maxTags))
-		}
-		seen[t] = true
-		out = append(out, t)
+	if len(tags) > maxTags {
+		return nil, Refuse(Invalid, fmt.Sprintf("too many tags: at most %d", maxTags))
 	}
-	return out, nil
+	for _, t := range tags {
+		if len(t) > maxTag || !utf8.ValidString(t) || strings.ContainsFunc(t, unicode.IsControl) {
+			return nil, Refuse(Invalid, fmt.Sprintf("bad tag: at most %d bytes of UTF-8 without control characters", maxTag))
+		}
+	}
+	return slices.Clone(tags), nil
 }
 
 // cleanTTL checks a TTL against its maximum.
@@ -135,13 +130,13 @@ func looksLikeText(head []byte) bool {
 // longest TTL.
 func (f *fileRec) apply(spec FileSpec, now time.Time, most time.Duration) error {
 	if spec.Name != nil {
-		f.name = cleanName(*spec.Name)
+		f.name = CleanName(*spec.Name)
 		f.original = cut(strings.ToValidUTF8(*spec.Name, "\ufffd"), maxOriginal)
 	}
 	if spec.OriginalName != nil {
 		f.original = cut(strings.ToValidUTF8(*spec.OriginalName, "\ufffd"), maxOriginal)
 		if f.name == "" {
-			f.name = cleanName(f.original)
+			f.name = CleanName(f.original)
 		}
 	}
 	var err error

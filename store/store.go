@@ -158,8 +158,11 @@ type Query struct {
 	Session string // files: of this session; empty: uploads and session files
 	Tag     string // files: with this tag
 	All     bool   // of every owner (administrators); else the caller's own
-	Limit   int    // 1 to 1000; 0 = 100
-	Cursor  string // Next of the page before
+	// Since and Until bound files by when they were made, both included, to
+	// the millisecond. What is outside costs nothing. Zero = no bound.
+	Since, Until time.Time
+	Limit        int    // 1 to 1000; 0 = 100
+	Cursor       string // Next of the page before
 }
 
 // Page is one page of a list; Next is empty on the last one.
