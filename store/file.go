@@ -144,12 +144,19 @@ func (s *Store) Files(ctx context.Context, c Caller, q Query) (page Page[*File],
 
 // listed returns a file for a list, nil if it does not belong there.
 func (s *Store) listed(tx Tx, key Key, q Query, now time.Time, sessions map[Key]*sessionRec) (*File, error) {
+	f, err := s.findListed(tx, key, now, sessions)
+	if err != nil || f == nil || q.Tag != "" && !slices.Contains(f.file.tags, q.Tag) {
+		return nil, err
+	}
+	return s.show(tx, f)
+}
+
+// findListed finds a living file by its key, nil if there is none. sessions
+// remembers those already read.
+func (s *Store) findListed(tx Tx, key Key, now time.Time, sessions map[Key]*sessionRec) (*found, error) {
 	rec, err := getFile(tx, key)
 	if err != nil || rec == nil || rec.reason != alive {
 		return nil, err
-	}
-	if q.Tag != "" && !slices.Contains(rec.tags, q.Tag) {
-		return nil, nil
 	}
 	f := &found{file: rec, fileKey: key, sessionKey: rec.session}
 	if !rec.session.zero() {
@@ -167,5 +174,5 @@ func (s *Store) listed(tx Tx, key Key, q Query, now time.Time, sessions map[Key]
 	if !now.Before(f.expires()) {
 		return nil, nil
 	}
-	return s.show(tx, f)
+	return f, nil
 }

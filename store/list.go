@@ -20,6 +20,9 @@ type lister struct {
 	q      Query
 }
 
+// until is when the first file that is too young was made.
+func until(q Query) time.Time { return q.Until.Add(time.Millisecond) }
+
 // list collects a page: get returns an item by its key, or the zero value for
 // what is not to be seen. The cursor is the public id of the last entry that
 // was looked at.
@@ -30,7 +33,7 @@ func list[T comparable](l *lister, tx Tx, get func(Key) (T, error)) (page Page[T
 	}
 	var from []byte
 	if !l.q.Until.IsZero() {
-		from = entry(l.prefix, firstKey(l.q.Until.Add(time.Millisecond)))
+		from = entry(l.prefix, firstKey(until(l.q)))
 	}
 	if l.q.Cursor != "" {
 		key, ok := l.s.ids.key(l.q.Cursor)

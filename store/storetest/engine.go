@@ -31,6 +31,7 @@ func Engine(t *testing.T, open Pair) {
 		"patch":          testPatch,
 		"lists":          testLists,
 		"list bounds":    testListBounds,
+		"walk":           testWalk,
 		"tags":           testTags,
 		"once":           testOnce,
 		"permissions":    testPermissions,

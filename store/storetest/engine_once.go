@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -120,8 +121,64 @@ func testListBounds(t *testing.T, open Pair) {
 			if fmt.Sprint(got) != fmt.Sprint(want) {
 				t.Errorf("%+v %+v: got %v, want %v", c, q, got, want)
 			}
+			got = nil
+			if all, err := e.Walk(e.ctx(), caller, q, 1000, func(f *store.File) bool { got = append(got, f.ID); return true }); !all || err != nil {
+				t.Errorf("%+v %+v: walk: complete %v, %v", c, q, all, err)
+			}
+			if fmt.Sprint(got) != fmt.Sprint(want) {
+				t.Errorf("%+v %+v: walked %v, want %v", c, q, got, want)
+			}
 		}
 	}
+}
+
+// testWalk: everything is visited once, within the bound, and only by who may.
+func testWalk(t *testing.T, open Pair) {
+	e := start(t, open, store.Options{})
+	want := map[string]bool{}
+	for i := range 2300 {
+		c := store.Caller{Name: fmt.Sprint("user", i%3)}
+		content, err := e.Receive(e.ctx(), c, strings.NewReader("x"), store.Incoming{Size: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := e.CreateUpload(e.ctx(), c, store.FileSpec{Tags: &[]string{fmt.Sprint("t", i%2)}}, content)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want[f.ID] = true
+	}
+	for _, c := range []struct {
+		caller   store.Caller
+		q        store.Query
+		most     int
+		n        int
+		complete bool
+	}{
+		{root, store.Query{All: true}, 2300, 2300, true}, {root, store.Query{All: true}, 2299, 2299, false}, {root, store.Query{All: true}, 1, 1, false},
+		{root, store.Query{All: true, Tag: "t1"}, 5000, 1150, true}, {root, store.Query{}, 5000, 0, true},
+		{store.Caller{Name: "user1"}, store.Query{}, 5000, 767, true}, {store.Caller{Name: "user1"}, store.Query{Tag: "t0"}, 384, 383, true},
+	} {
+		seen := map[string]bool{}
+		all, err := e.Walk(e.ctx(), c.caller, c.q, c.most, func(f *store.File) bool {
+			if seen[f.ID] || !want[f.ID] || c.caller != root && f.Owner != c.caller.Name {
+				t.Errorf("%+v: visited %+v", c, f)
+			}
+			seen[f.ID] = true
+			return true
+		})
+		if len(seen) != c.n || all != c.complete || err != nil {
+			t.Errorf("%+v: %d files, complete %v, %v", c, len(seen), all, err)
+		}
+	}
+	n := 0
+	if all, err := e.Walk(e.ctx(), root, store.Query{All: true}, 5000, func(*store.File) bool { n++; return n < 10 }); n != 10 || !all || err != nil {
+		t.Errorf("stopped after %d: %v, %v", n, all, err)
+	}
+	_, err := e.Walk(e.ctx(), bob, store.Query{All: true}, 10, nil)
+	e.want(err, store.Denied, "")
+	_, err = e.Walk(e.ctx(), link, store.Query{}, 10, nil)
+	e.want(err, store.Unauthenticated, "")
 }
 
 // allFiles yields the files of all pages.
