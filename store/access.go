@@ -1,6 +1,9 @@
 package store
 
-import "log/slog"
+import (
+	"log/slog"
+	"slices"
+)
 
 // action is what a caller wants to do, as far as permission goes.
 type action string
@@ -9,14 +12,22 @@ const (
 	toUpload  action = "upload"  // make an upload
 	toOwn     action = "own"     // see and change what is one's own
 	toSession action = "session" // use a session and what is in it
+	toRule    action = "rule"    // change or end a session
 	toFetch   action = "fetch"   // read bytes by a link
 )
 
+// whose tells who may manage a thing: its owner, and what is in a session the
+// members, too.
+type whose struct {
+	owner   string
+	members []string
+}
+
 // permit is the one place that decides whether a caller may. It is asked twice:
-// before anything is looked up (owner nil), so that a stranger learns nothing,
-// and again when the owner is known.
-func (s *Store) permit(c Caller, a action, owner *string) error {
-	err := s.decide(c, a, owner)
+// before anything is looked up (w nil), so that a stranger learns nothing, and
+// again when it is known whose it is.
+func (s *Store) permit(c Caller, a action, w *whose) error {
+	err := s.decide(c, a, w)
 	if err != nil {
 		s.o.Log.Debug("refused", slog.String("caller", c.Name), slog.String("action", string(a)), slog.String("reason", err.Message))
 		return err
@@ -24,16 +35,16 @@ func (s *Store) permit(c Caller, a action, owner *string) error {
 	return nil
 }
 
-func (s *Store) decide(c Caller, a action, owner *string) *Error {
+func (s *Store) decide(c Caller, a action, w *whose) *Error {
 	switch {
 	case c.Admin,
 		a == toUpload && s.o.AnonymousUploads,
-		a == toSession && s.o.OpenSessions,
+		(a == toSession || a == toRule) && s.o.OpenSessions,
 		a == toFetch && !s.o.PrivateDownloads:
 		return nil
 	case c.Name == "":
 		return Refuse(Unauthenticated, "authentication required")
-	case a == toUpload, a == toFetch, owner == nil, *owner == c.Name:
+	case a == toUpload, a == toFetch, w == nil, w.owner == c.Name, a == toSession && slices.Contains(w.members, c.Name):
 		return nil
 	}
 	return Refuse(Denied, "not yours")

@@ -7,8 +7,9 @@
 //
 // A file has a name, a type, tags, an owner, an expiry, a download limit and a
 // content. An upload is a file that stands alone. A session is a container with
-// an expiry of its own; its files end with it at the latest. A token is a
-// capability to download one file, counted. A content is small (kept as a
+// an expiry of its own; its files end with it at the latest. Its members use it
+// as its owner does, on the owner's account. A token is a capability to
+// download one file, counted. A content is small (kept as a
 // record of its own, so that many uploads share one fsync) or a run of blobs.
 //
 // # Invariants

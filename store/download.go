@@ -55,7 +55,7 @@ func (s *Store) Open(ctx context.Context, c Caller, ref Ref) (*Download, error) 
 		if err != nil {
 			return err
 		}
-		if err := s.permit(c, a, f.owner()); err != nil {
+		if err := s.permit(c, a, f.whose()); err != nil {
 			return err
 		}
 		if !f.file.stored {

@@ -28,7 +28,7 @@ func (s *Store) mine(tx Tx, c Caller, ref Ref) (*found, error) {
 	if err != nil {
 		return nil, err
 	}
-	return f, s.permit(c, f.action(), f.owner())
+	return f, s.permit(c, f.action(), f.whose())
 }
 
 // action is what using a file means to permission, as far as its name tells.
@@ -124,7 +124,7 @@ func (s *Store) Files(ctx context.Context, c Caller, q Query) (page Page[*File],
 			if err != nil {
 				return err
 			}
-			if err := s.permit(c, toSession, &session.owner); err != nil {
+			if err := s.permit(c, toSession, session.whose()); err != nil {
 				return err
 			}
 			l.prefix = bySession(key)

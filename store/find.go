@@ -15,12 +15,14 @@ type found struct {
 	tokenKey   Key
 }
 
-// owner is whose it is: a session's files are the session owner's.
-func (f *found) owner() *string {
+// owner is who has to pay: a session's files are the session owner's.
+func (f *found) owner() string { return f.whose().owner }
+
+func (f *found) whose() *whose {
 	if f.session != nil {
-		return &f.session.owner
+		return f.session.whose()
 	}
-	return &f.file.owner
+	return &whose{owner: f.file.owner}
 }
 
 // expires is when the file ends.

@@ -217,7 +217,7 @@ func (s *Store) purgeSession(tx Tx, d *dropper, key Key, rec *sessionRec, left i
 	}
 	switch {
 	case rec.reason == alive:
-		if err := tx.Delete(IndexRecords, entry(sessionsOf(rec.owner), key)); err != nil {
+		if err := rec.eachIndex(key, func(id []byte) error { return tx.Delete(IndexRecords, id) }); err != nil {
 			return left, err
 		}
 		r.Sessions++

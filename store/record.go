@@ -159,6 +159,7 @@ type sessionRec struct {
 	created time.Time
 	updated time.Time
 	expires time.Time
+	members []string // may use it as the owner may
 }
 
 func (s *sessionRec) encode() []byte {
@@ -170,6 +171,9 @@ func (s *sessionRec) encode() []byte {
 	e.time(5, s.created)
 	e.time(6, s.updated)
 	e.time(7, s.expires)
+	for _, m := range s.members {
+		e.string(30, m)
+	}
 	return e
 }
 
@@ -194,6 +198,8 @@ func decodeSession(b []byte) (*sessionRec, error) {
 			s.updated = x.time()
 		case 7:
 			s.expires = x.time()
+		case 30:
+			s.members = append(s.members, string(x.raw))
 		}
 	}
 	return s, nil

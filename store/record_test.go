@@ -19,7 +19,7 @@ func TestRecords(t *testing.T) {
 	if got, err := decodeFile(file.encode()); err != nil || cmp.Diff(file, got, unexported) != "" {
 		t.Errorf("file: %v %s", err, cmp.Diff(file, got, unexported))
 	}
-	session := &sessionRec{deleted, "o", "n", time.Minute, at, at, at}
+	session := &sessionRec{reason: deleted, owner: "o", name: "n", ttl: time.Minute, created: at, updated: at, expires: at, members: []string{"a", "b"}}
 	if got, err := decodeSession(session.encode()); err != nil || cmp.Diff(session, got, unexported) != "" {
 		t.Errorf("session: %v %s", err, cmp.Diff(session, got, unexported))
 	}

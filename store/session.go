@@ -21,7 +21,7 @@ func (s *Store) CreateSession(ctx context.Context, c Caller, spec SessionSpec) (
 		if err := putSession(tx, key, rec); err != nil {
 			return err
 		}
-		return tx.Put(IndexRecords, entry(sessionsOf(rec.owner), key), nil, time.Time{})
+		return rec.eachIndex(key, func(id []byte) error { return tx.Put(IndexRecords, id, nil, time.Time{}) })
 	})
 	if err != nil {
 		return nil, err
@@ -42,6 +42,24 @@ func (r *sessionRec) apply(spec SessionSpec, now time.Time, most time.Duration) 
 		}
 		r.expires = now.Add(r.ttl)
 	}
+	if spec.Members != nil {
+		if r.members, err = cleanMembers(*spec.Members); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *sessionRec) whose() *whose { return &whose{owner: r.owner, members: r.members} }
+
+// eachIndex does something with the entries of a session in the lists of its
+// owner and of its members.
+func (r *sessionRec) eachIndex(key Key, do func(id []byte) error) error {
+	for _, name := range append([]string{r.owner}, r.members...) {
+		if err := do(entry(sessionsOf(name), key)); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -50,17 +68,17 @@ func putSession(tx Tx, key Key, r *sessionRec) error {
 }
 
 func (s *Store) showSession(key Key, r *sessionRec) *Session {
-	return &Session{ID: s.ids.id(key), Owner: r.owner, Name: r.name, TTL: r.ttl, Created: r.created, Updated: r.updated, Expires: r.expires}
+	return &Session{ID: s.ids.id(key), Owner: r.owner, Members: r.members, Name: r.name, TTL: r.ttl, Created: r.created, Updated: r.updated, Expires: r.expires}
 }
 
-// Session returns a session to its owner (with open sessions: to anyone who
-// knows the id).
+// Session returns a session to its owner and its members (with open sessions:
+// to anyone who knows the id).
 func (s *Store) Session(ctx context.Context, c Caller, id string) (out *Session, err error) {
 	if err := s.permit(c, toSession, nil); err != nil {
 		return nil, err
 	}
 	err = s.view(ctx, func(tx Tx) error {
-		key, rec, err := s.mySession(tx, c, id)
+		key, rec, err := s.mySession(tx, c, toSession, id)
 		if err == nil {
 			out = s.showSession(key, rec)
 		}
@@ -69,17 +87,17 @@ func (s *Store) Session(ctx context.Context, c Caller, id string) (out *Session,
 	return out, err
 }
 
-// mySession finds a session that the caller may use.
-func (s *Store) mySession(tx Tx, c Caller, id string) (Key, *sessionRec, error) {
+// mySession finds a session with which the caller may do something.
+func (s *Store) mySession(tx Tx, c Caller, a action, id string) (Key, *sessionRec, error) {
 	key, rec, err := s.findSession(tx, id, s.now())
 	if err != nil {
 		return key, nil, err
 	}
-	return key, rec, s.permit(c, toSession, &rec.owner)
+	return key, rec, s.permit(c, a, rec.whose())
 }
 
-// Sessions lists the caller's sessions, newest first; an administrator may ask
-// for all. With open sessions a stranger has none to list.
+// Sessions lists the sessions that the caller owns or is a member of, newest
+// first; an administrator may ask for all. With open sessions a stranger has none to list.
 func (s *Store) Sessions(ctx context.Context, c Caller, q Query) (page Page[*Session], err error) {
 	if err := s.permit(c, toOwn, nil); err != nil {
 		return page, err
@@ -108,20 +126,30 @@ func (s *Store) Sessions(ctx context.Context, c Caller, q Query) (page Page[*Ses
 	return page, err
 }
 
-// PatchSession changes TTL (from now) and Name. Files without a TTL of their
+// PatchSession changes TTL (from now), Name and Members. Files without a TTL of their
 // own live and end with the session.
 func (s *Store) PatchSession(ctx context.Context, c Caller, id string, spec SessionSpec) (out *Session, err error) {
-	if err := s.permit(c, toSession, nil); err != nil {
+	if err := s.permit(c, toRule, nil); err != nil {
 		return nil, err
 	}
 	err = s.update(ctx, func(tx Tx) error {
-		key, rec, err := s.mySession(tx, c, id)
+		key, rec, err := s.mySession(tx, c, toRule, id)
 		if err != nil {
 			return err
+		}
+		if spec.Members != nil {
+			if err := rec.eachIndex(key, func(id []byte) error { return tx.Delete(IndexRecords, id) }); err != nil {
+				return err
+			}
 		}
 		now := s.now()
 		if err := rec.apply(spec, now, s.o.MaxSessionTTL); err != nil {
 			return err
+		}
+		if spec.Members != nil {
+			if err := rec.eachIndex(key, func(id []byte) error { return tx.Put(IndexRecords, id, nil, time.Time{}) }); err != nil {
+				return err
+			}
 		}
 		rec.updated = now
 		out = s.showSession(key, rec)
@@ -133,11 +161,11 @@ func (s *Store) PatchSession(ctx context.Context, c Caller, id string, spec Sess
 // DeleteSession removes a session and everything below it: at once for every
 // reader, from the storage by the next Purge.
 func (s *Store) DeleteSession(ctx context.Context, c Caller, id string) error {
-	if err := s.permit(c, toSession, nil); err != nil {
+	if err := s.permit(c, toRule, nil); err != nil {
 		return err
 	}
 	return s.update(ctx, func(tx Tx) error {
-		key, rec, err := s.mySession(tx, c, id)
+		key, rec, err := s.mySession(tx, c, toRule, id)
 		if err != nil {
 			return err
 		}
@@ -148,7 +176,7 @@ func (s *Store) DeleteSession(ctx context.Context, c Caller, id string) error {
 // endSession makes a session a tombstone that is due at once, so that Purge
 // goes on with its files.
 func (s *Store) endSession(tx Tx, key Key, rec *sessionRec, why reason) error {
-	if err := tx.Delete(IndexRecords, entry(sessionsOf(rec.owner), key)); err != nil {
+	if err := rec.eachIndex(key, func(id []byte) error { return tx.Delete(IndexRecords, id) }); err != nil {
 		return err
 	}
 	end := &sessionRec{reason: why, owner: rec.owner, expires: rec.expires}

@@ -19,6 +19,8 @@ const (
 	maxTags     = 32
 	maxTag      = 128
 	maxCount    = 1 << 31 // downloads
+	maxMembers  = 100
+	maxMember   = 256
 )
 
 // CleanName makes a name that is safe to offer as a file name anywhere: the
@@ -69,6 +71,23 @@ func cleanTags(tags []string) ([]string, error) {
 		}
 	}
 	return slices.Clone(tags), nil
+}
+
+// cleanMembers checks names of callers and drops repeated ones.
+func cleanMembers(names []string) ([]string, error) {
+	var out []string
+	for _, n := range names {
+		switch {
+		case slices.Contains(out, n):
+			continue
+		case n == "" || len(n) > maxMember || !utf8.ValidString(n) || strings.ContainsFunc(n, unicode.IsControl):
+			return nil, Refuse(Invalid, fmt.Sprintf("bad member: a name of at most %d bytes is expected", maxMember))
+		case len(out) == maxMembers:
+			return nil, Refuse(Invalid, fmt.Sprintf("too many members: at most %d", maxMembers))
+		}
+		out = append(out, n)
+	}
+	return out, nil
 }
 
 // cleanTTL checks a TTL against its maximum.

@@ -111,6 +111,7 @@ func (f *File) ETag() string {
 type Session struct {
 	ID      string
 	Owner   string
+	Members []string // callers who may use it, and what is in it, as the owner may
 	Name    string
 	TTL     time.Duration
 	Created time.Time
@@ -143,8 +144,9 @@ type FileSpec struct {
 
 // SessionSpec is what a client says of a session. Nil means: not said.
 type SessionSpec struct {
-	Name *string
-	TTL  *time.Duration
+	Name    *string
+	TTL     *time.Duration
+	Members *[]string // names of callers; at most 100, 256 bytes each
 }
 
 // TokenSpec is what a client says of a token. Nil means: not said.

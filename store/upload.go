@@ -47,7 +47,7 @@ func (f *fileRec) take(c *Content, spec FileSpec) {
 
 // attach writes the record of a file with its content, within the quota.
 func (s *Store) attach(tx Tx, f *found, c *Content) error {
-	owner := *f.owner()
+	owner := f.owner()
 	u, err := getUsage(tx, owner)
 	if err != nil {
 		return err
@@ -116,33 +116,69 @@ func (s *Store) CreateFile(ctx context.Context, c Caller, session string, spec F
 	if err := s.permit(c, toSession, nil); err != nil {
 		return nil, err
 	}
-	now := s.now()
-	rec := &fileRec{created: now, updated: now}
-	if err := rec.apply(spec, now, s.o.MaxSessionTTL); err != nil {
+	f, err := s.newFile(spec)
+	if err != nil {
 		return nil, err
 	}
-	if s.o.FileSize > 0 && rec.size > s.o.FileSize {
+	if s.o.FileSize > 0 && f.file.size > s.o.FileSize {
 		return nil, errTooLarge(s.o.FileSize)
 	}
-	f := &found{fileKey: newKey(now), file: rec}
-	err := s.update(ctx, func(tx Tx) error {
-		var err error
-		if f.sessionKey, f.session, err = s.findSession(tx, session, now); err != nil {
+	err = s.update(ctx, func(tx Tx) error {
+		if err := s.enterSession(tx, c, session, f); err != nil {
 			return err
 		}
-		if err := s.permit(c, toSession, &f.session.owner); err != nil {
-			return err
-		}
-		rec.session, rec.owner = f.sessionKey, f.session.owner
-		if err := putFile(tx, f.fileKey, rec); err != nil {
-			return err
-		}
-		return s.index(tx, f)
+		return putFile(tx, f.fileKey, f.file)
 	})
 	if err != nil {
 		return nil, err
 	}
 	return s.render(f, 0), nil
+}
+
+// StoreNew makes a file in a session together with its content, which is
+// attached when this returns nil.
+func (s *Store) StoreNew(ctx context.Context, c Caller, session string, spec FileSpec, content *Content) (*File, error) {
+	if err := s.permit(c, toSession, nil); err != nil {
+		return nil, err
+	}
+	spec.Size = nil
+	f, err := s.newFile(spec)
+	if err != nil {
+		return nil, err
+	}
+	f.file.take(content, spec)
+	err = s.updateContent(ctx, content, func(tx Tx) error {
+		if err := s.enterSession(tx, c, session, f); err != nil {
+			return err
+		}
+		return s.attach(tx, f, content)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s.render(f, 0), nil
+}
+
+// newFile makes the record of a file that is to be in a session.
+func (s *Store) newFile(spec FileSpec) (*found, error) {
+	now := s.now()
+	rec := &fileRec{created: now, updated: now}
+	if err := rec.apply(spec, now, s.o.MaxSessionTTL); err != nil {
+		return nil, err
+	}
+	return &found{fileKey: newKey(now), file: rec}, nil
+}
+
+// enterSession puts a new file into a session, but for its record.
+func (s *Store) enterSession(tx Tx, c Caller, session string, f *found) (err error) {
+	if f.sessionKey, f.session, err = s.findSession(tx, session, f.file.created); err != nil {
+		return err
+	}
+	if err := s.permit(c, toSession, f.session.whose()); err != nil {
+		return err
+	}
+	f.file.session, f.file.owner = f.sessionKey, f.session.owner
+	return s.index(tx, f)
 }
 
 // MayStore refuses what StoreFile would refuse before its content is read:
@@ -155,7 +191,7 @@ func (s *Store) MayStore(ctx context.Context, c Caller, ref Ref, size int64) err
 	err := s.view(ctx, func(tx Tx) error {
 		f, err := s.storable(tx, c, ref)
 		if err == nil {
-			owner = *f.owner()
+			owner = f.owner()
 		}
 		return err
 	})
@@ -171,7 +207,7 @@ func (s *Store) storable(tx Tx, c Caller, ref Ref) (*found, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.permit(c, f.action(), f.owner()); err != nil {
+	if err := s.permit(c, f.action(), f.whose()); err != nil {
 		return nil, err
 	}
 	if f.file.stored {

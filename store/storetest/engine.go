@@ -52,6 +52,8 @@ func Engine(t *testing.T, open Pair) {
 		"many to purge":  testManyToPurge,
 		"locate":         testLocate,
 		"signed":         testSigned,
+		"members":        testMembers,
+		"store new":      testStoreNew,
 		"concurrent put": testStoreRace,
 	} {
 		t.Run(name, func(t *testing.T) {
