@@ -80,6 +80,15 @@ type Config struct {
 	Downloads struct {
 		InlineTypes []string `mapstructure:"inline_types"`
 	} `mapstructure:"downloads"`
+	Events struct {
+		Keep Duration `mapstructure:"keep"`
+	} `mapstructure:"events"`
+	Webhooks struct {
+		Endpoints    []WebhookConfig `mapstructure:"endpoints"`
+		AllowPrivate bool            `mapstructure:"allow_private"`
+		Timeout      Duration        `mapstructure:"timeout"`
+		GiveUp       Duration        `mapstructure:"give_up"`
+	} `mapstructure:"webhooks"`
 	APIs struct {
 		FileSender   APIConfig `mapstructure:"filesender"`
 		ExtraHorizon struct {
@@ -119,6 +128,15 @@ type UserConfig struct {
 	APIKey      string   `mapstructure:"api_key" secret:"all"`
 	Email       string   `mapstructure:"email"`
 	Permissions []string `mapstructure:"permissions"`
+}
+
+// WebhookConfig is an entry of webhooks.endpoints.
+type WebhookConfig struct {
+	Name   string   `mapstructure:"name"`
+	URL    string   `mapstructure:"url" secret:"url"`
+	Secret string   `mapstructure:"secret" secret:"all"`
+	Events []string `mapstructure:"events"`
+	Owner  string   `mapstructure:"owner"`
 }
 
 // ExtraHorizonClient is an entry of apis.extrahorizon.clients.

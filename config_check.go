@@ -44,6 +44,7 @@ func (c *Config) check(failed map[string]bool) []error {
 	c.checkServer(k)
 	c.checkStore(k)
 	c.checkAuth(k)
+	c.checkWebhooks(k)
 
 	k.duration("server.shutdown_grace", c.Server.ShutdownGrace, 0)
 	k.duration("server.read_header_timeout", c.Server.ReadHeaderTimeout, time.Second)
@@ -138,6 +139,24 @@ func (c *Config) checkAuth(k *configCheck) {
 		if err != nil {
 			k.problems = append(k.problems, fmt.Errorf("%s.password: %w", key, err))
 		}
+	}
+}
+
+func (c *Config) checkWebhooks(k *configCheck) {
+	k.duration("events.keep", c.Events.Keep, 0)
+	k.duration("webhooks.timeout", c.Webhooks.Timeout, time.Second)
+	k.duration("webhooks.give_up", c.Webhooks.GiveUp, time.Second)
+	if k.failed["webhooks.endpoints"] {
+		return
+	}
+	seen := make(map[string]bool)
+	for i, h := range c.hooks() {
+		key := fmt.Sprintf("webhooks.endpoints[%d]", i)
+		if err := h.Check(); err != nil { // the values are secrets and not repeated
+			k.problems = append(k.problems, fmt.Errorf("%s: %w", key, err))
+		}
+		k.want(!seen[h.Name], key+".name", h.Name, "every name once")
+		seen[h.Name] = true
 	}
 }
 

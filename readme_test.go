@@ -69,7 +69,7 @@ func runCommands(t *testing.T, bin string, blocks []string) (metrics string) {
 	if err := os.Symlink(filepath.Join(bin, "fileshare"), filepath.Join(dir, "fileshare")); err != nil {
 		t.Fatal(err)
 	}
-	p, addr, err := startServe(bin, dir, "readme", []string{"FILESHARE_REAPER_SCHEDULE=@every 1s"}, nil)
+	p, addr, err := startServe(bin, dir, "readme", []string{"FILESHARE_REAPER_SCHEDULE=@every 1s", "FILESHARE_EVENTS_KEEP=7d"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"fileshare/notify"
 	"fileshare/reaper"
 	"fileshare/server"
 	"fileshare/store"
@@ -102,12 +103,20 @@ func serve(ctx context.Context, c *Config, stderr io.Writer, signals <-chan os.S
 	}
 	defer housekeeping.Stop()
 
+	// Notifier: what the events of requests and reaper are for.
+	notifier, err := newNotifier(c, engine, registry, log)
+	if err != nil {
+		return err
+	}
+	defer notifier.Stop()
+
 	options, url := web.curl()
 	if err := admin.announce(stderr, options, url); err != nil {
 		return err
 	}
 	failed := web.start()
 	housekeeping.Start()
+	notifier.Start()
 	notice := newLog(c, stderr, min(c.logLevel(), slog.LevelInfo)) // whoever started us waits for this line
 	for _, l := range listeners {
 		notice.Info("listening", "addr", addrOf(l))
@@ -176,6 +185,8 @@ func (c *Config) storeOptions(log *slog.Logger) store.Options {
 		Inline:           cmp.Or(int64(c.Store.InlineSize), -1), // 0 would be the engine's default
 		NoDigest:         c.Store.Digest == "none",
 		Exclusive:        true, // the records are locked
+		EventKeep:        time.Duration(c.Events.Keep),
+		Recipients:       notify.Recipients(c.hooks()),
 		Log:              log,
 	}
 }

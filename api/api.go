@@ -68,6 +68,27 @@ type Token struct {
 	URL          string  `json:"url"`
 }
 
+// Event is something that happened, as GET /events and webhooks tell it.
+type Event struct {
+	ID        string    `json:"id"`
+	Type      string    `json:"type"` // file.uploaded, token.used, …
+	Timestamp Time      `json:"timestamp"`
+	Data      EventData `json:"data"`
+}
+
+// EventData says what an event is about. Fields that mean nothing for its type
+// are left out.
+type EventData struct {
+	Owner     string `json:"owner"`
+	SessionID string `json:"session_id,omitempty"`
+	FileID    string `json:"file_id,omitempty"`
+	TokenID   string `json:"token_id,omitempty"`
+	Name      string `json:"name,omitempty"` // of the file, else of the session
+	Size      *int64 `json:"size,omitempty"` // of the file, bytes
+	SHA256    string `json:"sha256,omitempty"`
+	Count     int64  `json:"count,omitempty"` // downloads that the event stands for
+}
+
 // List is one page of a list, newest first. Next is the cursor of the page
 // after it, nil on the last one.
 type List[T any] struct {

@@ -96,3 +96,14 @@ func (s *server) linkNext(w http.ResponseWriter, r *http.Request, next string) {
 	v.Set("cursor", next)
 	w.Header().Set("Link", "<"+s.links.base(r, state(r).prefix)+r.URL.EscapedPath()+"?"+v.Encode()+`>; rel="next"`)
 }
+
+// Event is e on the wire: for GET /events, and for webhooks.
+func Event(e *store.Event) api.Event {
+	o := api.Event{ID: e.ID, Type: string(e.Type), Timestamp: api.Time{Time: e.Time}, Data: api.EventData{
+		Owner: e.Owner, SessionID: e.Session, FileID: e.File, TokenID: e.Token, Name: e.Name, SHA256: hex.EncodeToString(e.SHA256), Count: e.Count,
+	}}
+	if e.File != "" {
+		o.Data.Size = &e.Size
+	}
+	return o
+}

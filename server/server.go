@@ -159,6 +159,7 @@ func (s *server) routes() *mux.Router {
 		{name: upload + "/info", get: s.fileInfo},
 		{name: file + "/info", get: s.fileInfo},
 		{name: session + "/archive", get: s.archive},
+		{name: "/events", get: s.listEvents},
 		{name: "/health", open: true, get: s.health},
 		{name: "/ready", open: true, get: s.ready},
 		{name: "/metrics", open: true, any: s.metrics.handler},

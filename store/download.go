@@ -202,7 +202,7 @@ func (d *Download) Settle(ctx context.Context, delivered, doubtful []Span) error
 	switch {
 	case d.max == 0:
 		if len(delivered) == 1 && covers(delivered, d.file.Size) || d.file.Size == 0 && len(delivered) > 0 {
-			d.s.tally.add(d.key)
+			d.s.tally.add(d.key, false)
 		}
 		return nil
 	case d.id == 0:
@@ -221,17 +221,38 @@ func (d *Download) Settle(ctx context.Context, delivered, doubtful []Span) error
 			return err
 		}
 		d.completed = u.settle(now, d.file.Size, id, delivered, doubtful) || d.s.o.BurnAtStart
+		if d.completed {
+			if err := d.emit(tx, now, f, u); err != nil {
+				return err
+			}
+		}
 		return d.put(tx, f, u)
 	})
 	if err == nil && d.completed {
 		d.s.stats.completed.Add(1)
 		if d.ref.Token != "" {
 			if key, ok := d.s.ids.key(d.ref.File); ok {
-				d.s.tally.add(key)
+				d.s.tally.add(key, true)
 			}
 		}
 	}
 	return err
+}
+
+// emit tells of a counted download that is complete, and of a token that is
+// spent with it. (A file that is spent ends within usedGrace, which is told
+// then.)
+func (d *Download) emit(tx Tx, now time.Time, f *found, u *usesRec) error {
+	r := &eventRec{
+		Event:   Event{Type: FileDownloaded, Owner: f.owner(), Name: f.file.name, Size: f.file.size, SHA256: f.file.sha, Count: 1},
+		session: f.sessionKey, file: f.fileKey, token: f.tokenKey,
+	}
+	if err := d.s.emit(tx, now, r); err != nil || f.token == nil || u.complete < f.token.max {
+		return err
+	}
+	used := *r
+	used.Event = Event{Type: TokenUsed, Owner: r.Owner, Name: r.Name, Size: r.Size, SHA256: r.SHA256}
+	return d.s.emit(tx, now, &used)
 }
 
 // Reopen takes back the certainty of the last bytes of a settled download: the

@@ -94,6 +94,9 @@ func (s *Store) DeleteFile(ctx context.Context, c Caller, ref Ref) error {
 			return err
 		}
 		d := newDropper(s, s.now())
+		if err := s.emitEnd(tx, d.now, f.fileKey, f.file, deleted); err != nil {
+			return err
+		}
 		if err := d.drop(tx, f.fileKey, f.file, deleted); err != nil {
 			return err
 		}

@@ -37,21 +37,3 @@ func (s *Store) Once(ctx context.Context, realm, value string, ttl time.Duration
 	})
 	return first, err
 }
-
-// purgeOnce removes what may come again.
-func (s *Store) purgeOnce(ctx context.Context, _ *PurgeResult, limit int) (n int, err error) {
-	err = s.update(ctx, func(tx Tx) error {
-		items, err := tx.Due(OnceRecords, s.now(), limit)
-		if err != nil {
-			return err
-		}
-		n = len(items)
-		for _, item := range items {
-			if err := tx.Delete(OnceRecords, item.ID); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	return n, err
-}

@@ -37,7 +37,8 @@ func (s *Store) Purge(ctx context.Context) (PurgeResult, error) {
 		r.Held = true
 		return r, nil
 	}
-	steps := []func(context.Context, *PurgeResult, int) (int, error){s.purgeSessions, s.purgeFiles, s.purgeTrash, s.purgeOnce}
+	steps := []func(context.Context, *PurgeResult, int) (int, error){s.purgeSessions, s.purgeFiles, s.purgeTrash,
+		s.forget(OnceRecords), s.forget(EventRecords)}
 	for _, step := range steps {
 		if err := s.drain(ctx, &r, step); err != nil {
 			return r, fmt.Errorf("purge: %w", err)
@@ -82,6 +83,27 @@ func pause(ctx context.Context, d time.Duration) {
 	select {
 	case <-t.C:
 	case <-ctx.Done():
+	}
+}
+
+// forget is the step that removes what is due in a collection whose records
+// mean nothing to others.
+func (s *Store) forget(in Collection) func(context.Context, *PurgeResult, int) (int, error) {
+	return func(ctx context.Context, _ *PurgeResult, limit int) (n int, err error) {
+		err = s.update(ctx, func(tx Tx) error {
+			items, err := tx.Due(in, s.now(), limit)
+			if err != nil {
+				return err
+			}
+			n = len(items)
+			for _, item := range items {
+				if err := tx.Delete(in, item.ID); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		return n, err
 	}
 }
 
@@ -141,6 +163,9 @@ func (s *Store) purgeFile(tx Tx, d *dropper, key Key, rec *fileRec, r *PurgeResu
 		}
 		r.Files++
 		r.Bytes += rec.size
+		if err := s.emitEnd(tx, d.now, key, rec, why); err != nil {
+			return err
+		}
 		return d.drop(tx, key, rec, why)
 	case deleted:
 		return d.drop(tx, key, rec, deleted) // goes on with its tokens
@@ -200,19 +225,23 @@ func (s *Store) purgeSessions(ctx context.Context, r *PurgeResult, _ int) (n int
 // how many more the step may remove.
 func (s *Store) purgeSession(tx Tx, d *dropper, key Key, rec *sessionRec, left int, r *PurgeResult) (int, error) {
 	prefix := bySession(key)
+	why := expired // what became of the files
+	if rec.reason != alive {
+		why = rec.reason
+	}
 	var files []Key
 	for item, err := range tx.Scan(IndexRecords, prefix, nil) {
 		if err != nil {
 			return left, err
 		}
 		if len(files) == left {
-			return 0, s.dropFiles(tx, d, files, r) // more than one step takes
+			return 0, s.dropFiles(tx, d, files, why, r) // more than one step takes
 		}
 		if k, ok := keyOf(item.ID[len(prefix):]); ok {
 			files = append(files, k)
 		}
 	}
-	if err := s.dropFiles(tx, d, files, r); err != nil {
+	if err := s.dropFiles(tx, d, files, why, r); err != nil {
 		return left, err
 	}
 	switch {
@@ -221,6 +250,9 @@ func (s *Store) purgeSession(tx Tx, d *dropper, key Key, rec *sessionRec, left i
 			return left, err
 		}
 		r.Sessions++
+		if err := s.emitSession(tx, d.now, SessionExpired, key, rec); err != nil {
+			return left, err
+		}
 		end := &sessionRec{reason: expired}
 		return left - len(files), tx.Put(SessionRecords, key[:], end.encode(), rec.expires.Add(s.o.Tombstones))
 	case rec.reason == expired:
@@ -231,9 +263,9 @@ func (s *Store) purgeSession(tx Tx, d *dropper, key Key, rec *sessionRec, left i
 	return left - len(files), tx.Delete(SessionRecords, key[:])
 }
 
-// dropFiles removes files of a session without tombstones: the session's own
-// speaks for them.
-func (s *Store) dropFiles(tx Tx, d *dropper, files []Key, r *PurgeResult) error {
+// dropFiles removes files of a session, which ended for the reason why, without
+// tombstones: the session's own speaks for them.
+func (s *Store) dropFiles(tx Tx, d *dropper, files []Key, why reason, r *PurgeResult) error {
 	for _, key := range files {
 		rec, err := getFile(tx, key)
 		if err != nil {
@@ -245,6 +277,9 @@ func (s *Store) dropFiles(tx Tx, d *dropper, files []Key, r *PurgeResult) error 
 		if rec.reason == alive {
 			r.Files++
 			r.Bytes += rec.size
+			if err := s.emitEnd(tx, d.now, key, rec, why); err != nil {
+				return err
+			}
 		}
 		if err := d.drop(tx, key, rec, deleted); err != nil {
 			return err

@@ -23,11 +23,14 @@ const (
 	NodeRecords    Collection = "node"    // running daemons
 	MetaRecords    Collection = "meta"    // the id secret, the format version
 	OnceRecords    Collection = "once"    // hash of what must not come again → until when
+	EventRecords   Collection = "event"   // turned-over event key → event
+	OutboxRecords  Collection = "outbox"  // event key ‖ recipient → message that waits for its delivery
 )
 
 // Collections returns every collection of the engine.
 func Collections() []Collection {
-	return []Collection{FileRecords, ContentRecords, UseRecords, SessionRecords, TokenRecords, IndexRecords, UsageRecords, TrashRecords, NodeRecords, MetaRecords, OnceRecords}
+	return []Collection{FileRecords, ContentRecords, UseRecords, SessionRecords, TokenRecords, IndexRecords, UsageRecords, TrashRecords, NodeRecords, MetaRecords,
+		OnceRecords, EventRecords, OutboxRecords}
 }
 
 // Records is the transactional side of a backend: small documents, each under

@@ -21,6 +21,9 @@ func (s *Store) CreateSession(ctx context.Context, c Caller, spec SessionSpec) (
 		if err := putSession(tx, key, rec); err != nil {
 			return err
 		}
+		if err := s.emitSession(tx, now, SessionCreated, key, rec); err != nil {
+			return err
+		}
 		return rec.eachIndex(key, func(id []byte) error { return tx.Put(IndexRecords, id, nil, time.Time{}) })
 	})
 	if err != nil {
@@ -167,6 +170,9 @@ func (s *Store) DeleteSession(ctx context.Context, c Caller, id string) error {
 	return s.update(ctx, func(tx Tx) error {
 		key, rec, err := s.mySession(tx, c, toRule, id)
 		if err != nil {
+			return err
+		}
+		if err := s.emitSession(tx, s.now(), SessionDeleted, key, rec); err != nil {
 			return err
 		}
 		return s.endSession(tx, key, rec, deleted)

@@ -55,26 +55,37 @@ type tally struct {
 	s *Store
 
 	mu     sync.Mutex
-	counts map[Key]int64 // guarded by mu
-	timer  *time.Timer   // guarded by mu; nil: nothing waits
-	closed bool          // guarded by mu
+	counts map[Key]tallied // guarded by mu
+	timer  *time.Timer     // guarded by mu; nil: nothing waits
+	closed bool            // guarded by mu
 	write  sync.WaitGroup
+}
+
+// tallied are finished downloads of a file.
+type tallied struct {
+	n    int64
+	told int64 // of them those whose event is written already
 }
 
 // mostTally is how many files may wait in the tally; beyond that downloads of
 // further files are not counted until it is written.
 const mostTally = 10_000
 
-func newTally(s *Store) *tally { return &tally{s: s, counts: map[Key]int64{}} }
+func newTally(s *Store) *tally { return &tally{s: s, counts: map[Key]tallied{}} }
 
-func (t *tally) add(key Key) {
+// add counts a download; told says that its event is written already.
+func (t *tally) add(key Key, told bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed {
 		return
 	}
-	if _, ok := t.counts[key]; ok || len(t.counts) < mostTally {
-		t.counts[key]++
+	if c, ok := t.counts[key]; ok || len(t.counts) < mostTally {
+		c.n++
+		if told {
+			c.told++
+		}
+		t.counts[key] = c
 	}
 	if t.timer == nil {
 		t.write.Add(1)
@@ -93,13 +104,13 @@ func (t *tally) add(key Key) {
 func (t *tally) flush(ctx context.Context) error {
 	t.mu.Lock()
 	counts := t.counts
-	t.counts, t.timer = map[Key]int64{}, nil
+	t.counts, t.timer = map[Key]tallied{}, nil
 	t.mu.Unlock()
 	if len(counts) == 0 {
 		return nil
 	}
 	return t.s.update(ctx, func(tx Tx) error {
-		for key, n := range counts {
+		for key, c := range counts {
 			rec, err := getFile(tx, key)
 			if err != nil {
 				return err
@@ -112,8 +123,14 @@ func (t *tally) flush(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			u.complete += n
+			u.complete += c.n
 			if err := putUses(tx, key, u); err != nil {
+				return err
+			}
+			if c.n == c.told {
+				continue
+			}
+			if err := t.s.emitFile(tx, t.s.now(), FileDownloaded, key, rec, c.n-c.told); err != nil {
 				return err
 			}
 		}

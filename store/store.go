@@ -49,6 +49,13 @@ type Options struct {
 	// still arrive in the blobs; they are deleted again after it. 0 = never.
 	LateWrites time.Duration
 
+	// EventKeep is how long events are kept for Events; 0 = not at all.
+	EventKeep time.Duration
+	// Recipients says who is to be told of an event; nil = nobody. It is called
+	// within the event's Update, possibly more than once: it must be quick and
+	// do nothing else.
+	Recipients func(*Event) []Recipient
+
 	Log *slog.Logger // default: discards
 }
 
@@ -203,6 +210,7 @@ type Store struct {
 	tally   *tally
 	clock   clockGuard
 	probe   probe
+	events  eventClock
 
 	incoming atomic.Int64 // announced bytes that are not written yet
 	free     freeSpace

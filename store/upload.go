@@ -67,6 +67,9 @@ func (s *Store) attach(tx Tx, f *found, c *Content) error {
 	if err != nil {
 		return err
 	}
+	if err := s.emitFile(tx, f.file.updated, FileUploaded, f.fileKey, f.file, 0); err != nil {
+		return err
+	}
 	return putFile(tx, f.fileKey, f.file)
 }
 

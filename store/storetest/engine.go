@@ -55,6 +55,9 @@ func Engine(t *testing.T, open Pair) {
 		"members":        testMembers,
 		"store new":      testStoreNew,
 		"concurrent put": testStoreRace,
+		"events":         testEvents,
+		"outbox":         testOutbox,
+		"event faults":   testEventFaults,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

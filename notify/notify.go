@@ -1,0 +1,276 @@
+// Package notify delivers what waits in the engine's outbox: webhooks, signed
+// as Standard Webhooks has it. The outbox is kept in the records and written in
+// the same Update as the event, so that nothing that happened is forgotten, by
+// restarts neither; several nodes may deliver from one.
+package notify
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"fileshare/store"
+)
+
+// Outbox is what the engine offers; see the methods of [store.Store].
+type Outbox interface {
+	Claim(ctx context.Context, limit int, lease time.Duration) ([]*store.Message, error)
+	Retry(ctx context.Context, at time.Time, ids ...string) error
+	Done(ctx context.Context, id string) error
+}
+
+// channel delivers the messages of one kind.
+type channel interface {
+	// deliver tries once, within ctx. after is how long to wait at least
+	// before another attempt, if the recipient said.
+	deliver(ctx context.Context, m *store.Message) (after time.Duration, err error)
+}
+
+// errGiveUp marks errors after which another attempt makes no sense.
+var errGiveUp = errors.New("given up")
+
+// Options configures [New]. The zero value delivers nothing.
+type Options struct {
+	Webhooks []Webhook
+	// Payload makes what a webhook gets of an event: a JSON object with type,
+	// timestamp and data.
+	Payload func(*store.Event) ([]byte, error)
+	// AllowPrivate allows webhooks to addresses of private networks and of
+	// this machine.
+	AllowPrivate bool
+	// Timeout bounds one attempt; default 15 s.
+	Timeout time.Duration
+	// Retry is how long to wait before the second attempt; default 2 s. Each
+	// further wait is thrice as long, at most 4 h.
+	Retry time.Duration
+	// GiveUp is how long after its event a message is still tried; default
+	// 3 days.
+	GiveUp time.Duration
+	// Poll is how often the outbox is looked at; default 1 s.
+	Poll time.Duration
+	// Observe is told of every attempt, for metrics: of which channel, and
+	// what became of it ("delivered", "failed", "given_up").
+	Observe func(channel, outcome string)
+	Log     *slog.Logger // default: discards
+}
+
+// How many messages are taken out of the outbox at once, and how many are on
+// their way to one recipient.
+const (
+	claimed      = 64
+	perRecipient = 4
+)
+
+// Notifier owns the goroutines of the delivery from Start to Stop.
+type Notifier struct {
+	o        Options
+	outbox   Outbox
+	channels map[string]channel
+	cancel   context.CancelFunc
+	ctx      context.Context
+	work     sync.WaitGroup
+
+	mu   sync.Mutex
+	busy map[store.Recipient]int // messages on their way; guarded by mu
+	slow map[store.Recipient]failure
+}
+
+// failure is a recipient that does not answer, as far as this process has seen.
+type failure struct {
+	n     int       // attempts in a row
+	until time.Time // nothing is tried before
+}
+
+// New checks the options; nothing runs before Start.
+func New(outbox Outbox, o Options) (*Notifier, error) {
+	if o.Timeout <= 0 {
+		o.Timeout = 15 * time.Second
+	}
+	if o.Retry <= 0 {
+		o.Retry = 2 * time.Second
+	}
+	if o.GiveUp <= 0 {
+		o.GiveUp = 72 * time.Hour
+	}
+	if o.Poll <= 0 {
+		o.Poll = time.Second
+	}
+	if o.Observe == nil {
+		o.Observe = func(string, string) {}
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	hooks, err := newWebhooks(o)
+	if err != nil {
+		return nil, err
+	}
+	n := &Notifier{o: o, outbox: outbox, channels: map[string]channel{webhookChannel: hooks},
+		busy: map[store.Recipient]int{}, slow: map[store.Recipient]failure{}}
+	n.ctx, n.cancel = context.WithCancel(context.Background())
+	return n, nil
+}
+
+// Start begins to deliver in the background. It is called once.
+func (n *Notifier) Start() { n.work.Go(n.run) }
+
+// Stop ends the attempts that are under way and waits for them: their messages
+// stay in the outbox. It may be called without Start, and more than once.
+func (n *Notifier) Stop() {
+	n.cancel()
+	n.work.Wait()
+}
+
+// run looks at the outbox until Stop.
+func (n *Notifier) run() {
+	tick := time.NewTicker(n.o.Poll)
+	defer tick.Stop()
+	for {
+		for n.round() {
+		}
+		select {
+		case <-n.ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// round takes what is due and begins to deliver it. It tells whether there may
+// be more to begin with at once.
+func (n *Notifier) round() bool {
+	// The lease is longer than an attempt with what comes after it can take.
+	messages, err := n.outbox.Claim(n.ctx, claimed, 2*n.o.Timeout+time.Minute)
+	if err != nil {
+		if n.ctx.Err() == nil {
+			n.o.Log.Error("reading the outbox", "error", err)
+		}
+		return false
+	}
+	begun := false
+	var put []string
+	wait := time.Minute
+	for _, m := range messages {
+		if w := n.enter(m.To); w > 0 {
+			put, wait = append(put, m.ID), min(w, wait)
+			continue
+		}
+		begun = true
+		n.work.Go(func() {
+			defer n.leave(m.To)
+			n.attempt(m)
+		})
+	}
+	if len(put) > 0 {
+		n.later(wait, put...)
+	}
+	return begun && len(messages) == claimed
+}
+
+// enter takes a place with a recipient, or tells how long there is none: one
+// that hangs must not hold up the others, nor be asked for each message.
+func (n *Notifier) enter(to store.Recipient) time.Duration {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if wait := time.Until(n.slow[to].until); wait > 0 {
+		return wait
+	}
+	limit := perRecipient
+	if n.slow[to].n > 0 {
+		limit = 1 // a probe
+	}
+	if n.busy[to] >= limit {
+		return n.o.Poll
+	}
+	n.busy[to]++
+	return 0
+}
+
+func (n *Notifier) leave(to store.Recipient) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.busy[to]--; n.busy[to] == 0 {
+		delete(n.busy, to)
+	}
+}
+
+// attempt tries to deliver a message and says in the outbox what became of it.
+func (n *Notifier) attempt(m *store.Message) {
+	ctx, cancel := context.WithTimeout(n.ctx, n.o.Timeout)
+	defer cancel()
+	var after time.Duration
+	err := errGiveUp
+	if c := n.channels[m.To.Channel]; c != nil {
+		after, err = c.deliver(ctx, m)
+	}
+	log := n.o.Log.With("channel", m.To.Channel, "to", m.To.Name, "event", m.Event.ID, "type", string(m.Event.Type), "attempt", m.Attempts)
+	switch {
+	case err == nil:
+		n.o.Observe(m.To.Channel, "delivered")
+		n.recover(m.To)
+		log.Debug("delivered")
+		n.done(m)
+	case n.ctx.Err() != nil: // we are stopping; whoever comes next tries again
+		n.later(0, m.ID)
+	case errors.Is(err, errGiveUp) || time.Since(m.Queued) > n.o.GiveUp:
+		n.o.Observe(m.To.Channel, "given_up")
+		log.Warn("an event is not delivered", "error", err)
+		n.done(m)
+	default:
+		n.o.Observe(m.To.Channel, "failed")
+		wait := max(n.backoff(m.Attempts), min(after, time.Hour))
+		log.Info("an event could not be delivered, will try again", "in", wait.Round(time.Second), "error", err)
+		n.fail(m.To, after)
+		n.later(wait, m.ID)
+	}
+}
+
+// fail notes that a recipient did not answer well.
+func (n *Notifier) fail(to store.Recipient, after time.Duration) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	f := n.slow[to]
+	f.n++
+	pause := min(n.o.Retry<<min(f.n-1, 5), time.Minute)
+	f.until = time.Now().Add(max(pause, min(after, time.Hour)))
+	n.slow[to] = f
+}
+
+func (n *Notifier) recover(to store.Recipient) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.slow, to)
+}
+
+// settling bounds what is written to the outbox after an attempt, also while we
+// are stopping.
+const settling = 10 * time.Second
+
+func (n *Notifier) done(m *store.Message) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(n.ctx), settling)
+	defer cancel()
+	if err := n.outbox.Done(ctx, m.ID); err != nil {
+		n.o.Log.Error("writing the outbox", "error", err)
+	}
+}
+
+func (n *Notifier) later(wait time.Duration, ids ...string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(n.ctx), settling)
+	defer cancel()
+	if err := n.outbox.Retry(ctx, time.Now().Add(wait), ids...); err != nil {
+		n.o.Log.Error("writing the outbox", "error", err)
+	}
+}
+
+// backoff is how long to wait after so many attempts, with a fifth of chance in
+// it.
+func (n *Notifier) backoff(attempts int) time.Duration {
+	wait := n.o.Retry
+	for range min(attempts-1, 20) {
+		wait = min(3*wait, 4*time.Hour)
+	}
+	return wait + rand.N(wait/5+1)
+}

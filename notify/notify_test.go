@@ -1,0 +1,318 @@
+package notify
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+	"go.uber.org/goleak"
+
+	"fileshare/store"
+	"fileshare/store/bolt"
+	"fileshare/store/dir"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+var alice = store.Caller{Name: "alice"}
+
+// receiver is a webhook that verifies and remembers.
+type receiver struct {
+	t      *testing.T
+	srv    *httptest.Server
+	verify *standardwebhooks.Webhook
+
+	mu    sync.Mutex
+	got   []string       // types in the order of arrival
+	ids   map[string]int // how often each webhook-id was accepted
+	calls int
+	act   func(call int, w http.ResponseWriter) bool // true: it has answered
+}
+
+func newReceiver(t *testing.T, act func(call int, w http.ResponseWriter) bool) *receiver {
+	t.Helper()
+	v, err := standardwebhooks.NewWebhook(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &receiver{t: t, verify: v, ids: map[string]int{}, act: act}
+	r.srv = httptest.NewServer(r)
+	t.Cleanup(r.srv.Close)
+	return r
+}
+
+func (r *receiver) ServeHTTP(w http.ResponseWriter, q *http.Request) {
+	body, err := io.ReadAll(q.Body)
+	if err != nil {
+		return
+	}
+	r.mu.Lock()
+	r.calls++
+	call := r.calls
+	r.mu.Unlock()
+	if r.act != nil && r.act(call, w) {
+		return
+	}
+	if err := r.verify.Verify(body, q.Header); err != nil {
+		r.t.Errorf("the signature is wrong: %v", err)
+	}
+	var p struct{ Type string }
+	if err := json.Unmarshal(body, &p); err != nil {
+		r.t.Error(err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.got = append(r.got, p.Type)
+	r.ids[q.Header.Get("Webhook-Id")]++
+}
+
+// accepted tells how many different events were accepted.
+func (r *receiver) accepted() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.ids)
+}
+
+// house is an engine with its webhooks.
+type house struct {
+	t       *testing.T
+	engine  *store.Store
+	options Options
+	mu      sync.Mutex
+	seen    map[string]int // outcomes
+}
+
+func newHouse(t *testing.T, hooks ...Webhook) *house {
+	t.Helper()
+	path := t.TempDir()
+	records, err := bolt.Open(path, bolt.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	blobs, err := dir.Open(filepath.Join(path, "blobs"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	engine, err := store.New(t.Context(), records, blobs, store.Options{Exclusive: true, Recipients: Recipients(hooks)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { engine.Close(); records.Close(); blobs.Close() })
+	h := &house{t: t, engine: engine, seen: map[string]int{}}
+	h.options = Options{Webhooks: hooks, AllowPrivate: true, Poll: 5 * time.Millisecond, Retry: 20 * time.Millisecond, Timeout: 5 * time.Second,
+		Payload: func(e *store.Event) ([]byte, error) { return json.Marshal(map[string]any{"type": e.Type, "id": e.ID}) },
+		Observe: func(_, outcome string) { h.mu.Lock(); h.seen[outcome]++; h.mu.Unlock() }}
+	return h
+}
+
+func (h *house) start() *Notifier {
+	h.t.Helper()
+	n, err := New(h.engine, h.options)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	n.Start()
+	h.t.Cleanup(n.Stop)
+	return n
+}
+
+func (h *house) upload(n int) {
+	h.t.Helper()
+	for range n {
+		c, err := h.engine.Receive(h.t.Context(), alice, bytes.NewReader([]byte("abc")), store.Incoming{Size: 3})
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		if _, err := h.engine.CreateUpload(h.t.Context(), alice, store.FileSpec{}, c); err != nil {
+			h.t.Fatal(err)
+		}
+	}
+}
+
+func (h *house) outcome(name string) int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.seen[name]
+}
+
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("not within 30 s: " + what)
+		}
+	}
+}
+
+func TestDelivery(t *testing.T) {
+	r := newReceiver(t, nil)
+	uploads := newReceiver(t, nil)
+	h := newHouse(t, Webhook{Name: "all", URL: r.srv.URL, Secret: secret}, Webhook{Name: "sessions", URL: uploads.srv.URL, Secret: secret, Events: []string{"session.*"}},
+		Webhook{Name: "bob's", URL: uploads.srv.URL, Secret: secret, Owner: "bob"})
+	h.start()
+	h.upload(100)
+	if _, err := h.engine.CreateSession(t.Context(), alice, store.SessionSpec{}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "all delivered", func() bool { return r.accepted() == 101 && uploads.accepted() == 1 })
+	if r.calls != 101 || uploads.got[0] != "session.created" {
+		t.Errorf("%d calls, %v", r.calls, uploads.got)
+	}
+}
+
+// A receiver that fails, says when to come back, breaks the connection and
+// redirects gets each event in the end.
+func TestFailures(t *testing.T) {
+	r := newReceiver(t, func(call int, w http.ResponseWriter) bool {
+		switch call {
+		case 1, 4:
+			w.WriteHeader(500)
+		case 2, 5:
+			panic(http.ErrAbortHandler)
+		case 3, 6:
+			w.Header().Set("Location", "/elsewhere")
+			w.WriteHeader(307)
+		default:
+			return false
+		}
+		return true
+	})
+	h := newHouse(t, Webhook{Name: "a", URL: r.srv.URL, Secret: secret})
+	h.start()
+	h.upload(5)
+	eventually(t, "all delivered", func() bool { return r.accepted() == 5 })
+	if h.outcome("failed") < 3 || h.outcome("given_up") != 0 {
+		t.Errorf("%v", h.seen)
+	}
+}
+
+// One that hangs does not hold up another.
+func TestHanging(t *testing.T) {
+	release := make(chan struct{})
+	hanging := newReceiver(t, func(int, http.ResponseWriter) bool { <-release; return false })
+	t.Cleanup(sync.OnceFunc(func() { close(release) }))
+	quick := newReceiver(t, nil)
+	h := newHouse(t, Webhook{Name: "hanging", URL: hanging.srv.URL, Secret: secret}, Webhook{Name: "quick", URL: quick.srv.URL, Secret: secret})
+	n := h.start()
+	h.upload(50)
+	eventually(t, "the quick one has all", func() bool { return quick.accepted() == 50 })
+	hanging.mu.Lock()
+	if hanging.calls > perRecipient {
+		t.Errorf("%d calls at once", hanging.calls)
+	}
+	hanging.mu.Unlock()
+	n.Stop() // does not wait for the one that hangs
+}
+
+// What is not delivered when the daemon stops is delivered by the next one.
+func TestRestart(t *testing.T) {
+	var mu sync.Mutex
+	down := true
+	r := newReceiver(t, func(_ int, w http.ResponseWriter) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		if down {
+			w.WriteHeader(503)
+		}
+		return down
+	})
+	h := newHouse(t, Webhook{Name: "a", URL: r.srv.URL, Secret: secret})
+	n := h.start()
+	h.upload(10)
+	eventually(t, "an attempt", func() bool { return h.outcome("failed") > 0 })
+	n.Stop()
+	mu.Lock()
+	down = false
+	mu.Unlock()
+	h.start()
+	eventually(t, "all delivered", func() bool { return r.accepted() == 10 })
+	for id, times := range r.ids {
+		if times != 1 {
+			t.Errorf("%s was accepted %d times", id, times)
+		}
+	}
+}
+
+func TestGivenUp(t *testing.T) {
+	gone := newReceiver(t, func(_ int, w http.ResponseWriter) bool { w.WriteHeader(410); return true })
+	h := newHouse(t, Webhook{Name: "gone", URL: gone.srv.URL, Secret: secret})
+	h.start()
+	h.upload(1)
+	eventually(t, "given up", func() bool { return h.outcome("given_up") == 1 })
+
+	// Private addresses are refused unless allowed, also by name.
+	private := newReceiver(t, nil)
+	for _, url := range []string{private.srv.URL, strings.Replace(private.srv.URL, "127.0.0.1", "localhost", 1)} {
+		h = newHouse(t, Webhook{Name: "private", URL: url, Secret: secret})
+		h.options.AllowPrivate = false
+		h.start()
+		h.upload(1)
+		eventually(t, "refused", func() bool { return h.outcome("given_up") == 1 })
+	}
+	if private.calls != 0 {
+		t.Error("a private address was called")
+	}
+
+	// After a while nobody tries any more.
+	failing := newReceiver(t, func(_ int, w http.ResponseWriter) bool { w.WriteHeader(500); return true })
+	h = newHouse(t, Webhook{Name: "failing", URL: failing.srv.URL, Secret: secret})
+	h.options.GiveUp = time.Millisecond
+	h.start()
+	h.upload(1)
+	eventually(t, "given up", func() bool { return h.outcome("given_up") == 1 })
+}
+
+func TestPublic(t *testing.T) {
+	for a, want := range map[string]bool{
+		"8.8.8.8": true, "2a00:1450::1": true, "10.1.2.3": false, "172.16.0.1": false, "192.168.1.1": false, "127.0.0.1": false, "169.254.1.1": false,
+		"100.64.0.1": false, "0.0.0.0": false, "224.0.0.1": false, "255.255.255.255": false, "::1": false, "::": false, "fe80::1": false, "fc00::1": false,
+		"64:ff9b::7f00:1": false, "2002:7f00:1::": false,
+	} {
+		if got := public(netip.MustParseAddr(a)); got != want {
+			t.Errorf("%s: %v", a, got)
+		}
+	}
+}
+
+func TestCheck(t *testing.T) {
+	good := Webhook{Name: "a", URL: "https://example.com/x", Secret: secret, Events: []string{"file.*"}}
+	if err := good.Check(); err != nil {
+		t.Error(err)
+	}
+	for _, change := range []func(*Webhook){
+		func(h *Webhook) { h.Name = "" },
+		func(h *Webhook) { h.URL = "ftp://example.com" },
+		func(h *Webhook) { h.URL = "https://" },
+		func(h *Webhook) { h.URL = "https://a\x00" },
+		func(h *Webhook) { h.Secret = "short" },
+		func(h *Webhook) { h.Secret = "whsec_c2hvcnQ=" },
+		func(h *Webhook) { h.Events = []string{"["} },
+	} {
+		h := good
+		change(&h)
+		if h.Check() == nil {
+			t.Errorf("%+v: no error", h)
+		}
+		if _, err := New(nil, Options{Webhooks: []Webhook{h}, Payload: func(*store.Event) ([]byte, error) { return nil, nil }}); err == nil {
+			t.Errorf("%+v: no error", h)
+		}
+	}
+	if _, err := New(nil, Options{Webhooks: []Webhook{good, good}, Payload: func(*store.Event) ([]byte, error) { return nil, errors.New("x") }}); err == nil {
+		t.Error("a name twice: no error")
+	}
+	if Recipients(nil) != nil {
+		t.Error("recipients without webhooks")
+	}
+}

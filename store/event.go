@@ -1,0 +1,271 @@
+package store
+
+import (
+	"context"
+	"encoding/binary"
+	"slices"
+	"sync"
+	"time"
+)
+
+// EventType says what happened; the part before the dot is what it happened to.
+type EventType string
+
+// The events of the engine itself.
+const (
+	FileUploaded   EventType = "file.uploaded"   // it has its content now
+	FileDownloaded EventType = "file.downloaded" // Count times all of it went out
+	FileExpired    EventType = "file.expired"    // its time was over, and its content is being removed
+	FileUsed       EventType = "file.used"       // its last download is spent
+	FileDeleted    EventType = "file.deleted"    // by its owner
+	TokenUsed      EventType = "token.used"      // its last download is spent
+	SessionCreated EventType = "session.created"
+	SessionExpired EventType = "session.expired"
+	SessionDeleted EventType = "session.deleted"
+)
+
+// Event is something that happened. It is written in the Update in which it
+// happened: what is not committed was no event, and what is was one.
+type Event struct {
+	ID      string // a UUID; events of one moment have different ones
+	Type    EventType
+	Time    time.Time
+	Owner   string // whose file or session it is
+	Session string // ids, empty where there is none
+	File    string
+	Token   string
+	Name    string // of the file, or of the session if there is no file
+	Size    int64  // of the file, bytes
+	SHA256  []byte // of the file, nil if there is none
+	Count   int64  // downloads that this event stands for; 0 of other types
+}
+
+// Recipient is somebody who is told of an event: a channel of package notify
+// ("webhook") and a name in there.
+type Recipient struct{ Channel, Name string }
+
+// eventRec is the record of an event; ids are kept as keys.
+type eventRec struct {
+	Event
+	session, file, token Key
+}
+
+func (r *eventRec) encode() []byte {
+	e := make(encoder, 0, 128+len(r.Owner)+len(r.Name))
+	e.string(1, string(r.Type))
+	e.time(2, r.Time)
+	e.string(3, r.Owner)
+	e.key(4, r.session)
+	e.key(5, r.file)
+	e.key(6, r.token)
+	e.string(7, r.Name)
+	e.uint(8, uint64(r.Size))
+	e.bytes(9, r.SHA256)
+	e.uint(10, uint64(r.Count))
+	return e
+}
+
+func decodeEvent(b []byte) (*eventRec, error) {
+	r := new(eventRec)
+	for x, err := range fields(b) {
+		if err != nil {
+			return nil, err
+		}
+		switch x.n {
+		case 1:
+			r.Type = EventType(x.raw)
+		case 2:
+			r.Time = x.time()
+		case 3:
+			r.Owner = string(x.raw)
+		case 4:
+			r.session = x.key()
+		case 5:
+			r.file = x.key()
+		case 6:
+			r.token = x.key()
+		case 7:
+			r.Name = string(x.raw)
+		case 8:
+			r.Size = int64(x.v)
+		case 9:
+			r.SHA256 = slices.Clone(x.raw)
+		case 10:
+			r.Count = int64(x.v)
+		}
+	}
+	return r, nil
+}
+
+// show completes the public form of an event.
+func (s *Store) showEvent(key Key, r *eventRec) *Event {
+	r.ID = s.ids.id(key)
+	for _, x := range []struct {
+		key Key
+		id  *string
+	}{{r.session, &r.Session}, {r.file, &r.File}, {r.token, &r.Token}} {
+		if !x.key.zero() {
+			*x.id = s.ids.id(x.key)
+		}
+	}
+	return &r.Event
+}
+
+// eventClock makes the keys of events: in one process each is above the one
+// before, also within a millisecond, so that the order of events is that of
+// their commits.
+type eventClock struct {
+	mu   sync.Mutex
+	last Key // guarded by mu
+}
+
+func (c *eventClock) next(now time.Time) Key {
+	k := newKey(now)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if k.String() <= c.last.String() {
+		k = c.last
+		lo := binary.BigEndian.Uint64(k[8:]) + 1<<6 // the last six bits are no part of a key
+		binary.BigEndian.PutUint64(k[8:], lo)
+		if lo < 1<<6 { // it ran over
+			binary.BigEndian.PutUint64(k[:], binary.BigEndian.Uint64(k[:])+1)
+		}
+	}
+	c.last = k
+	return k
+}
+
+// eventID is the id of an event's record. Scan runs downwards and events are
+// read from the oldest on, so the bits are turned over.
+func eventID(k Key) []byte {
+	id := make([]byte, len(k))
+	for i, b := range k {
+		id[i] = ^b
+	}
+	return id
+}
+
+// emit writes an event and queues the messages about it. It is called within
+// the Update that makes it happen. Where nobody wants events it costs nothing.
+func (s *Store) emit(tx Tx, now time.Time, r *eventRec) error {
+	if s.o.EventKeep <= 0 && s.o.Recipients == nil {
+		return nil
+	}
+	key := s.events.next(now)
+	r.Time = now
+	doc := r.encode()
+	if s.o.EventKeep > 0 {
+		if err := tx.Put(EventRecords, eventID(key), doc, now.Add(s.o.EventKeep)); err != nil {
+			return err
+		}
+	}
+	if s.o.Recipients == nil {
+		return nil
+	}
+	for _, to := range s.o.Recipients(s.showEvent(key, r)) {
+		if err := s.enqueue(tx, now, key, to, doc); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// emitFile is emit for what happens to a file.
+func (s *Store) emitFile(tx Tx, now time.Time, t EventType, key Key, f *fileRec, count int64) error {
+	return s.emit(tx, now, &eventRec{
+		Event:   Event{Type: t, Owner: f.owner, Name: f.name, Size: f.size, SHA256: f.sha, Count: count},
+		session: f.session, file: key,
+	})
+}
+
+// emitEnd is emitFile for the end of a file.
+func (s *Store) emitEnd(tx Tx, now time.Time, key Key, f *fileRec, why reason) error {
+	t := FileExpired
+	switch why {
+	case usedUp:
+		t = FileUsed
+	case deleted:
+		t = FileDeleted
+	}
+	return s.emitFile(tx, now, t, key, f, 0)
+}
+
+// emitSession is emit for what happens to a session.
+func (s *Store) emitSession(tx Tx, now time.Time, t EventType, key Key, r *sessionRec) error {
+	return s.emit(tx, now, &eventRec{Event: Event{Type: t, Owner: r.owner, Name: r.name}, session: key})
+}
+
+// Settling is how long an event waits before Events shows it, where several
+// nodes share the records: an event that is committed late then still comes in
+// its order. It bounds the clock differences between nodes, too.
+const Settling = 5 * time.Second
+
+// EventQuery asks for a page of events, oldest first.
+type EventQuery struct {
+	After string // the id of the last event seen; empty: from the oldest one kept
+	Limit int    // 1 to 1000; 0 = 100
+}
+
+// Events returns the caller's events, an administrator those of all, oldest
+// first, as long as Options.EventKeep keeps them. Next is never empty unless
+// nothing was ever seen: it is the After of the next question, whether there is
+// more already or not. A page costs a bounded number of reads: it may be short,
+// even empty, and Next then still goes forward. Without EventKeep it refuses
+// with NotFound.
+func (s *Store) Events(ctx context.Context, c Caller, q EventQuery) (page Page[*Event], err error) {
+	if err := s.permit(c, toOwn, nil); err != nil {
+		return page, err
+	}
+	limit := q.Limit
+	switch {
+	case s.o.EventKeep <= 0:
+		return page, Refuse(NotFound, "events are not kept here")
+	case limit == 0:
+		limit = defaultLimit
+	case limit < 1 || limit > maxLimit:
+		return page, Refuse(Invalid, "limit must be between 1 and 1000")
+	}
+	var from []byte
+	if q.After != "" {
+		key, ok := s.ids.key(q.After)
+		if !ok {
+			return page, Refuse(Invalid, "after must be the id of an event")
+		}
+		from = eventID(key)
+	}
+	now := s.now()
+	until := now
+	if !s.o.Exclusive {
+		until = now.Add(-Settling)
+	}
+	err = s.view(ctx, func(tx Tx) error {
+		page = Page[*Event]{Items: []*Event{}, Next: q.After}
+		looked := 0
+		for item, err := range tx.Scan(EventRecords, nil, from) {
+			if err != nil {
+				return err
+			}
+			if looked++; len(page.Items) == limit || looked > maxLooked {
+				return nil
+			}
+			key, ok := keyOf(eventID(Key(item.ID)))
+			if !ok {
+				continue
+			}
+			r, err := decodeEvent(item.Doc)
+			if err != nil {
+				return err
+			}
+			if r.Time.After(until) {
+				return nil
+			}
+			e := s.showEvent(key, r)
+			page.Next = e.ID
+			if (c.Admin || e.Owner == c.Name) && now.Before(e.Time.Add(s.o.EventKeep)) {
+				page.Items = append(page.Items, e)
+			}
+		}
+		return nil
+	})
+	return page, err
+}

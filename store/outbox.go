@@ -1,0 +1,172 @@
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Message waits in the outbox until its recipient has been told of its event.
+// There is at most one for an event and a recipient.
+type Message struct {
+	ID       string // of the message, opaque
+	To       Recipient
+	Event    *Event
+	Attempts int       // begun so far, this one included
+	Begun    bool      // an earlier attempt has come so far that it may have arrived
+	Queued   time.Time // when it was put in
+}
+
+// messageRec is the record of a message; it is due when it is to be delivered.
+type messageRec struct {
+	to       Recipient
+	key      Key    // of the event
+	event    []byte // its record: it may be gone before the message is delivered
+	attempts int
+	begun    bool
+	queued   time.Time
+}
+
+func (m *messageRec) encode() []byte {
+	var e encoder
+	e.string(1, m.to.Channel)
+	e.string(2, m.to.Name)
+	e.key(3, m.key)
+	e.bytes(4, m.event)
+	e.uint(5, uint64(m.attempts))
+	e.uint(6, flag(m.begun))
+	e.time(7, m.queued)
+	return e
+}
+
+func decodeMessage(b []byte) (*messageRec, error) {
+	m := new(messageRec)
+	for x, err := range fields(b) {
+		if err != nil {
+			return nil, err
+		}
+		switch x.n {
+		case 1:
+			m.to.Channel = string(x.raw)
+		case 2:
+			m.to.Name = string(x.raw)
+		case 3:
+			m.key = x.key()
+		case 4:
+			m.event = slices.Clone(x.raw)
+		case 5:
+			m.attempts = int(x.v)
+		case 6:
+			m.begun = x.v != 0
+		case 7:
+			m.queued = x.time()
+		}
+	}
+	return m, nil
+}
+
+// messageID is the id of a message's record: one for an event and a recipient.
+func messageID(event Key, to Recipient) []byte {
+	h := sha256.Sum256([]byte(to.Channel + "\x00" + to.Name))
+	return append(slices.Clone(event[:]), h[:8]...)
+}
+
+// enqueue puts a message into the outbox.
+func (s *Store) enqueue(tx Tx, now time.Time, event Key, to Recipient, doc []byte) error {
+	m := &messageRec{to: to, key: event, event: doc, queued: now}
+	return tx.Put(OutboxRecords, messageID(event, to), m.encode(), now)
+}
+
+// Claim takes at most limit messages that are due, those due longest first, for
+// the time of lease: nobody else is given them meanwhile, and if nothing is
+// said of one until then, it is due again.
+func (s *Store) Claim(ctx context.Context, limit int, lease time.Duration) (out []*Message, err error) {
+	some := false
+	err = s.view(ctx, func(tx Tx) error { // mostly there is none, and a View costs no commit
+		items, err := tx.Due(OutboxRecords, s.now(), 1)
+		some = len(items) > 0
+		return err
+	})
+	if err != nil || !some {
+		return nil, err
+	}
+	err = s.update(ctx, func(tx Tx) error {
+		out = nil
+		now := s.now()
+		items, err := tx.Due(OutboxRecords, now, limit)
+		if err != nil {
+			return err
+		}
+		for _, item := range items {
+			m, err := decodeMessage(item.Doc)
+			if err != nil {
+				return fmt.Errorf("message %x: %w", item.ID, err)
+			}
+			e, err := decodeEvent(m.event)
+			if err != nil {
+				return fmt.Errorf("message %x: %w", item.ID, err)
+			}
+			m.attempts++
+			if err := tx.Put(OutboxRecords, item.ID, m.encode(), now.Add(lease)); err != nil {
+				return err
+			}
+			out = append(out, &Message{ID: string(item.ID), To: m.to, Event: s.showEvent(m.key, e), Attempts: m.attempts, Begun: m.begun, Queued: m.queued})
+		}
+		return nil
+	})
+	return out, err
+}
+
+// Begin notes that the attempt on a message is about to come so far that it may
+// arrive without our knowing. Channels that must not tell anybody twice call it
+// before, and give up a message that comes with Begun set.
+func (s *Store) Begin(ctx context.Context, id string) error {
+	return s.changeMessages(ctx, []string{id}, func(m *messageRec) (time.Time, bool) {
+		m.begun = true
+		return s.now().Add(time.Hour), true
+	})
+}
+
+// Retry makes messages due again at a time; their attempt is known to have
+// failed, or was none.
+func (s *Store) Retry(ctx context.Context, at time.Time, ids ...string) error {
+	return s.changeMessages(ctx, ids, func(m *messageRec) (time.Time, bool) {
+		m.begun = false
+		return at, true
+	})
+}
+
+// Done removes a message that was delivered or is given up.
+func (s *Store) Done(ctx context.Context, id string) error {
+	return s.changeMessages(ctx, []string{id}, func(*messageRec) (time.Time, bool) { return time.Time{}, false })
+}
+
+// changeMessages rewrites messages, or removes them. One that is gone is left so.
+func (s *Store) changeMessages(ctx context.Context, ids []string, change func(*messageRec) (due time.Time, keep bool)) error {
+	return s.update(ctx, func(tx Tx) error {
+		for _, id := range ids {
+			doc, err := tx.Get(OutboxRecords, []byte(id))
+			if err != nil {
+				return err
+			}
+			if doc == nil {
+				continue
+			}
+			m, err := decodeMessage(doc)
+			if err != nil {
+				return fmt.Errorf("message %x: %w", id, err)
+			}
+			if due, keep := change(m); keep {
+				err = tx.Put(OutboxRecords, []byte(id), m.encode(), due)
+			} else {
+				err = tx.Delete(OutboxRecords, []byte(id))
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
