@@ -3,7 +3,6 @@ package server
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"io"
 	"math"
 	"mime"
@@ -15,6 +14,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"fileshare/server/dialect"
 	"fileshare/server/multipart"
 	"fileshare/server/reply"
 	"fileshare/store"
@@ -75,7 +75,7 @@ func (s *server) readFields(r *http.Request) (fields, error) {
 func (s *server) readForm(r *http.Request) (fields, error) {
 	boundary, err := multipart.Boundary(r.Header.Get("Content-Type"))
 	if err != nil {
-		return fields{}, formError(err)
+		return fields{}, dialect.FormError(err)
 	}
 	mr := multipart.NewReader(r.Body, boundary, s.o.Limits)
 	defer mr.Close()
@@ -87,36 +87,18 @@ func (s *server) readForm(r *http.Request) (fields, error) {
 			return f, nil
 		}
 		if err != nil {
-			return f, formError(err)
+			return f, dialect.FormError(err)
 		}
 		if part.HasFileName() {
 			return f, invalid("no file is expected here")
 		}
 		v, err := part.Value(maxFields - total)
 		if err != nil {
-			return f, formError(err)
+			return f, dialect.FormError(err)
 		}
 		total += len(v)
 		f.form.Add(part.FormName(), v)
 	}
-}
-
-// formError is an error of reading a form: the client's fault if it is one of
-// the form, else it comes from the body and knows what it is.
-func formError(err error) error {
-	for fault, message := range map[error]string{
-		multipart.ErrMalformed:      "the form is malformed",
-		multipart.ErrTruncated:      "the form ends too early",
-		multipart.ErrTooManyParts:   "the form has too many parts",
-		multipart.ErrHeaderTooLarge: "the headers of a part are too large",
-		multipart.ErrValueTooLarge:  "a form field is too large",
-		multipart.ErrNotForm:        "the form is malformed",
-	} {
-		if errors.Is(err, fault) {
-			return store.RefuseCause(store.Invalid, message, err)
-		}
-	}
-	return err
 }
 
 func invalid(message string) error { return store.Refuse(store.Invalid, message) }

@@ -38,15 +38,23 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer d.Close()
-	f := d.File()
 	if d.Counted() {
 		w.Header().Set("Vary", "Accept, Sec-Fetch-Mode, User-Agent")
 		if s.wantsPage(r) {
 			return s.landing(w, d)
 		}
-		w.Header().Set("X-Accel-Buffering", "no")
 	}
 	s.contentHeaders(w.Header(), r, d)
+	return s.send(w, r, ref, d)
+}
+
+// send answers with the bytes of an opened content; what else is to be said of
+// it is in the headers already.
+func (s *server) send(w http.ResponseWriter, r *http.Request, ref store.Ref, d *store.Download) error {
+	f := d.File()
+	if d.Counted() {
+		w.Header().Set("X-Accel-Buffering", "no")
+	}
 	t := &transfer{ResponseWriter: w, s: s, r: r, d: d, ref: ref, size: f.Size}
 	defer t.abandon()
 	http.ServeContent(t, r, "", contentTime(f), &content{t: t})

@@ -21,6 +21,7 @@ import (
 	"github.com/gorilla/mux"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"fileshare/server/dialect"
 	"fileshare/server/multipart"
 	"fileshare/server/reply"
 	"fileshare/store"
@@ -51,10 +52,14 @@ type Options struct {
 	// bytes of a counted link. nil = those known to us.
 	PreviewBots []string
 
+	Molgenis bool // speak the API of MOLGENIS' files
+
 	Auth   Authenticator    // nil = everybody is a stranger
 	Realm  string           // of WWW-Authenticate; default "fileshare"
 	Limits multipart.Limits // of forms
 	Docs   http.Handler     // for /doc, /doc/… and /openapi.json; nil = 404
+
+	dialects []func(dialect.Host) dialect.API // further ones, of tests
 
 	Log        *slog.Logger          // default: discards
 	Registerer prometheus.Registerer // where the metrics go; default: a registry of their own
@@ -130,6 +135,8 @@ type route struct {
 	put     handler
 	patch   handler
 	delete  handler
+	options handler      // nil: answers allow
+	api     *dialect.API // whose route it is; nil: ours
 	any     http.Handler // instead of the above
 	silent  bool         // other methods are 404, not 405
 	allow   string
@@ -173,6 +180,7 @@ func (s *server) routes() *mux.Router {
 			route{name: "/doc", open: true, any: s.o.Docs},
 			route{name: "/doc/{rest:.*}", open: true, any: s.o.Docs})
 	}
+	table = append(table, s.dialectRoutes()...)
 	for _, rt := range table {
 		rt.srv = s
 		rt.allow = rt.methods()
@@ -208,6 +216,9 @@ func (rt *route) handler(method string) handler {
 	case http.MethodDelete:
 		return rt.delete
 	case http.MethodOptions:
+		if rt.options != nil {
+			return rt.options
+		}
 		return func(w http.ResponseWriter, _ *http.Request) error {
 			w.Header().Set("Allow", rt.allow)
 			return reply.None(w)
@@ -222,6 +233,7 @@ func (rt *route) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		rt.any.ServeHTTP(w, r)
 		return
 	}
+	rt.dress(w, r)
 	if err := rt.call(w, r); err != nil {
 		rt.srv.fail(w, r, err)
 	}
@@ -312,7 +324,10 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		w.Header().Set("WWW-Authenticate", `Basic realm="`+strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s.o.Realm)+`", charset="UTF-8"`)
 	}
 	var a reply.Answer
-	if x.route != nil && x.route.page && (r.Method == http.MethodGet || r.Method == http.MethodHead) && isNavigation(r) {
+	if x.route != nil && x.route.api != nil {
+		x.route.dress(w, r) // again: some errors take back what was set
+		a = x.route.api.Fail(w, r, err)
+	} else if x.route != nil && x.route.page && (r.Method == http.MethodGet || r.Method == http.MethodHead) && isNavigation(r) {
 		a = s.errorPage(w, err)
 	} else {
 		a = reply.Error(w, r, err)

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"fileshare/api"
+	"fileshare/server/dialect"
 	"fileshare/server/multipart"
 	"fileshare/server/reply"
 	"fileshare/store"
@@ -98,19 +99,51 @@ func isForm(contentType string) bool {
 }
 
 // raw receives the body as it is.
-func (in *incoming) raw() error {
-	if in.r.Header.Get("Content-Range") != "" {
+func (in *incoming) raw() (err error) {
+	in.spec.Type = mediaType(in.r.Header.Get("Content-Type"))
+	in.content, err = in.s.receive(in.r, state(in.r).caller)
+	return err
+}
+
+// receive takes a body as it is for a content.
+func (s *server) receive(r *http.Request, c store.Caller) (*store.Content, error) {
+	if r.Header.Get("Content-Range") != "" {
 		// RFC 9110 §14.5: a server that does not know partial PUT must not
 		// take the part for the whole.
-		return invalid("a part of a content cannot be stored (Content-Range)")
+		return nil, invalid("a part of a content cannot be stored (Content-Range)")
 	}
-	sum, err := expectedDigest(in.r.Header)
+	sum, err := expectedDigest(r.Header)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	in.spec.Type = mediaType(in.r.Header.Get("Content-Type"))
-	in.content, err = in.s.store.Receive(in.r.Context(), state(in.r).caller, in.r.Body, store.Incoming{Size: in.r.ContentLength, SHA256: sum})
-	return err
+	return s.store.Receive(r.Context(), c, r.Body, store.Incoming{Size: r.ContentLength, SHA256: sum})
+}
+
+// receivePart takes a part of a form for a content. Digests in its header are of
+// it, those of the request of the whole form.
+func (s *server) receivePart(r *http.Request, c store.Caller, part *multipart.Part) (*store.Content, error) {
+	sum, err := expectedDigest(part.Header)
+	if err != nil {
+		return nil, err
+	}
+	content, err := s.store.Receive(r.Context(), c, part, store.Incoming{Size: -1, Most: max(r.ContentLength, 0), SHA256: sum})
+	return content, dialect.FormError(err)
+}
+
+// formReader begins to read a form with a file in it; may is asked first.
+func (s *server) formReader(r *http.Request, may func(ctx context.Context, size int64) error) (*multipart.Reader, error) {
+	boundary, err := multipart.Boundary(r.Header.Get("Content-Type"))
+	if err != nil {
+		return nil, dialect.FormError(err)
+	}
+	least := int64(-1)
+	if r.ContentLength > slack {
+		least = r.ContentLength - slack
+	}
+	if err := may(r.Context(), least); err != nil {
+		return nil, err
+	}
+	return multipart.NewReader(r.Body, boundary, s.o.Limits), nil
 }
 
 // form receives a multipart form: one file, and fields before or after it.
@@ -120,18 +153,10 @@ func (in *incoming) form() error {
 	if err != nil {
 		return err
 	}
-	boundary, err := multipart.Boundary(in.r.Header.Get("Content-Type"))
+	mr, err := in.s.formReader(in.r, in.may)
 	if err != nil {
-		return formError(err)
-	}
-	least := int64(-1)
-	if in.r.ContentLength > slack {
-		least = in.r.ContentLength - slack
-	}
-	if err := in.may(in.r.Context(), least); err != nil {
 		return err
 	}
-	mr := multipart.NewReader(in.r.Body, boundary, in.s.o.Limits)
 	defer mr.Close()
 	said := fields{form: url.Values{}}
 	total := 0
@@ -141,7 +166,7 @@ func (in *incoming) form() error {
 			break
 		}
 		if err != nil {
-			return formError(err)
+			return dialect.FormError(err)
 		}
 		if part.FormName() == "file" {
 			if err := in.file(part); err != nil {
@@ -151,7 +176,7 @@ func (in *incoming) form() error {
 		}
 		v, err := part.Value(maxFields)
 		if err != nil {
-			return formError(err)
+			return dialect.FormError(err)
 		}
 		if total += len(v); total > slack {
 			return invalid("the form is too large")
@@ -167,26 +192,17 @@ func (in *incoming) form() error {
 	return in.merge(spec, said)
 }
 
-// file receives the part with the file. Digests in its header are of it, those
-// of the request of the whole form.
-func (in *incoming) file(part *multipart.Part) error {
+// file receives the part with the file.
+func (in *incoming) file(part *multipart.Part) (err error) {
 	if in.content != nil {
 		return invalid("the form has more than one file")
-	}
-	sum, err := expectedDigest(part.Header)
-	if err != nil {
-		return err
 	}
 	if name := part.FileName(); name != "" {
 		in.spec.Name = &name
 	}
 	in.spec.Type = mediaType(part.ContentType())
-	content, err := in.s.store.Receive(in.r.Context(), state(in.r).caller, part, store.Incoming{Size: -1, Most: max(in.r.ContentLength, 0), SHA256: sum})
-	if err != nil {
-		return formError(err)
-	}
-	in.content = content
-	return nil
+	in.content, err = in.s.receivePart(in.r, state(in.r).caller, part)
+	return err
 }
 
 // merge combines what the part says, query and headers, and the fields: the

@@ -152,15 +152,11 @@ func Of(err error) Answer {
 // and a WWW-Authenticate of another realm are the caller's to set before.
 func Error(w http.ResponseWriter, r *http.Request, err error) Answer {
 	a := Of(err)
-	a.Headers(w.Header())
 	body := api.Error{Message: a.Message}
 	if a.Status == http.StatusInternalServerError {
 		body.RequestID = w.Header().Get("X-Request-Id")
 	}
-	if werr := write(w, a.Status, body); werr != nil {
-		a.Gone = true
-	}
-	return a
+	return a.Write(w, jsonType, body)
 }
 
 // Headers sets what belongs to the answer besides its body.
@@ -197,4 +193,17 @@ func BodyError(err error) error {
 func isNet(err error) bool {
 	_, ok := errors.AsType[*net.OpError](err)
 	return ok
+}
+
+// Statuses says which statuses a dialect gives to refusals of the engine where
+// they are not ours.
+type Statuses map[store.Kind]int
+
+// Of is Of in the dialect.
+func (t Statuses) Of(err error) Answer {
+	a := Of(err)
+	if status, ok := t[store.KindOf(err)]; ok {
+		a.Status, a.Ours = status, status >= http.StatusInternalServerError
+	}
+	return a
 }

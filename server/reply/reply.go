@@ -8,6 +8,8 @@ import (
 	"strconv"
 )
 
+const jsonType = "application/json; charset=utf-8"
+
 // JSON answers with v. A value that cannot be marshalled is a fault of ours
 // and comes back as an error, with nothing written.
 func JSON(w http.ResponseWriter, v any) error { return write(w, http.StatusOK, v) }
@@ -43,14 +45,28 @@ func Page(w http.ResponseWriter, status int, html []byte) error {
 	return Gone(err)
 }
 
+// Write answers an error of a dialect with v in JSON of a media type of its
+// own, and the headers that belong to the error.
+func (a Answer) Write(w http.ResponseWriter, contentType string, v any) Answer {
+	a.Headers(w.Header())
+	if err := writeAs(w, a.Status, contentType, v); err != nil {
+		a.Gone = true
+	}
+	return a
+}
+
 func write(w http.ResponseWriter, status int, v any) error {
+	return writeAs(w, status, jsonType, v)
+}
+
+func writeAs(w http.ResponseWriter, status int, contentType string, v any) error {
 	body, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
 	body = append(body, '\n')
 	h := w.Header()
-	h.Set("Content-Type", "application/json; charset=utf-8")
+	h.Set("Content-Type", contentType)
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")

@@ -96,3 +96,23 @@ func TestTimes(t *testing.T) {
 		t.Errorf("%s, %v", got, err)
 	}
 }
+
+func TestStatuses(t *testing.T) {
+	dialect := Statuses{store.Expired: http.StatusNotFound, store.Invalid: http.StatusInternalServerError}
+	for _, err := range []error{store.Refuse(store.Denied, "no"), Refuse(Method, "no", nil), errors.New("ouch")} {
+		if got, want := dialect.Of(err), Of(err); got != want {
+			t.Errorf("%v: %+v, want %+v", err, got, want)
+		}
+	}
+	if a := dialect.Of(store.Refuse(store.Expired, "over")); a.Status != 404 || a.Message != "over" || a.Ours {
+		t.Errorf("%+v", a)
+	}
+	if a := dialect.Of(store.Refuse(store.Invalid, "x")); a.Status != 500 || !a.Ours {
+		t.Errorf("%+v", a)
+	}
+	w := httptest.NewRecorder()
+	a := dialect.Of(store.Refuse(store.Unauthenticated, "who")).Write(w, "application/problem+json", []int{1})
+	if w.Code != 401 || w.Header().Get("Content-Type") != "application/problem+json" || w.Body.String() != "[1]\n" || w.Header().Get("WWW-Authenticate") == "" || a.Gone {
+		t.Errorf("%d %v %q", w.Code, w.Header(), w.Body)
+	}
+}

@@ -1,0 +1,129 @@
+package server
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"time"
+
+	"fileshare/server/dialect"
+	"fileshare/server/molgenis"
+	"fileshare/server/multipart"
+	"fileshare/store"
+)
+
+// dialects are the foreign APIs that are switched on.
+func (s *server) dialects() []dialect.API {
+	h := s.host()
+	var all []dialect.API
+	if s.o.Molgenis {
+		all = append(all, molgenis.New(h))
+	}
+	for _, speak := range s.o.dialects {
+		all = append(all, speak(h))
+	}
+	return all
+}
+
+// dialectRoutes are the routes of all foreign APIs.
+func (s *server) dialectRoutes() []route {
+	var table []route
+	for _, api := range s.dialects() {
+		for _, rt := range api.Routes {
+			table = append(table, route{name: rt.Path, open: true, api: &api, get: handler(rt.Get), post: handler(rt.Post),
+				put: handler(rt.Put), patch: handler(rt.Patch), delete: handler(rt.Delete), options: handler(rt.Options)})
+		}
+	}
+	return table
+}
+
+// dress sets the headers that every answer of a foreign API carries.
+func (rt *route) dress(w http.ResponseWriter, r *http.Request) {
+	if rt.api != nil && rt.api.Headers != nil {
+		rt.api.Headers(w.Header(), r)
+	}
+}
+
+// host is what we do for foreign APIs.
+func (s *server) host() dialect.Host {
+	docs := s.o.Docs
+	if docs == nil {
+		docs = http.NotFoundHandler()
+	}
+	return dialect.Host{
+		Store:     s.store,
+		Log:       s.log,
+		Docs:      docs,
+		Base:      func(r *http.Request) string { return s.links.base(r, state(r).prefix) },
+		Trusted:   func(r *http.Request) bool { return s.links.trusts(r.RemoteAddr) },
+		Var:       func(r *http.Request, name string) string { return state(r).vars[name] },
+		SetCaller: func(r *http.Request, c store.Caller) { state(r).caller = c },
+		Basic:     s.basic,
+		Password:  s.password,
+		TTL: func(r *http.Request) (*time.Duration, error) {
+			return fields{form: url.Values{"ttl": r.Header["X-Fileshare-Ttl"]}}.seconds("ttl")
+		},
+		Raw: func(r *http.Request, c store.Caller) (*store.Content, error) {
+			if err := s.store.MayUpload(r.Context(), c, r.ContentLength); err != nil {
+				return nil, err
+			}
+			return s.receive(r, c)
+		},
+		Form:  s.dialectForm,
+		Serve: s.dialectServe,
+	}
+}
+
+func (s *server) basic(r *http.Request) (store.Caller, error) {
+	if s.o.Auth == nil {
+		return store.Caller{}, nil
+	}
+	return s.o.Auth.Authenticate(r)
+}
+
+// password asks whoever knows accounts as if the credentials had come as Basic
+// ones, so that every rule about them is in one place.
+func (s *server) password(r *http.Request, name, password string) (store.Caller, error) {
+	basic := r.Clone(r.Context())
+	basic.Header.Del("Authorization")
+	basic.SetBasicAuth(name, password)
+	c, err := s.basic(basic)
+	if err == nil && c.Name != name { // a colon in the name, or nobody knows accounts
+		err = store.Refuse(store.Unauthenticated, "wrong user name or password")
+	}
+	if store.KindOf(err) == store.Unauthenticated {
+		return store.Caller{}, store.Refuse(store.Unauthenticated, "wrong user name or password")
+	}
+	return c, err
+}
+
+func (s *server) dialectForm(r *http.Request, c store.Caller) (*dialect.Form, error) {
+	parts, err := s.formReader(r, func(ctx context.Context, size int64) error { return s.store.MayUpload(ctx, c, size) })
+	if err != nil {
+		return nil, err
+	}
+	return dialect.NewForm(parts, func(p *multipart.Part) (*store.Content, error) { return s.receivePart(r, c, p) }), nil
+}
+
+func (s *server) dialectServe(w http.ResponseWriter, r *http.Request, c store.Caller, ref store.Ref, as dialect.Serving) error {
+	d, err := s.store.Open(r.Context(), c, ref)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	f := d.File()
+	h := w.Header()
+	s.contentHeaders(h, r, d)
+	if as.Type != "" {
+		h.Set("Content-Type", as.Type)
+	}
+	name := f.Name
+	if as.Name != "" {
+		name = as.Name
+	}
+	h.Set("Content-Disposition", disposition(as.Inline, name))
+	if as.Headers != nil {
+		as.Headers(h, f)
+	}
+	return s.send(w, r, ref, d)
+}
