@@ -27,6 +27,29 @@ type User struct {
 	Permissions []string
 }
 
+// caller is what the engine knows of the account.
+func (u User) caller() store.Caller {
+	c := store.Caller{Name: u.Name, Admin: u.Admin}
+	for _, name := range u.Permissions {
+		p, _ := permission(name)
+		c.Permissions |= p
+	}
+	return c
+}
+
+// permission reads the name of a permission.
+func permission(name string) (store.Permissions, error) {
+	switch name {
+	case "VIEW_FILES":
+		return store.ViewFiles, nil
+	case "VIEW_FILE_SERVICE_SETTINGS":
+		return store.ViewSettings, nil
+	case "UPDATE_FILE_SERVICE_SETTINGS":
+		return store.UpdateSettings, nil
+	}
+	return 0, fmt.Errorf("unknown permission %q; there are VIEW_FILES, VIEW_FILE_SERVICE_SETTINGS, UPDATE_FILE_SERVICE_SETTINGS", name)
+}
+
 // AccountsOptions configures [NewAccounts]. The zero value has no account.
 type AccountsOptions struct {
 	Users []User
@@ -162,6 +185,11 @@ func configuredAccounts(o AccountsOptions) (map[string]*account, error) {
 			problems = append(problems, fmt.Errorf("user %d (%q): %w", i+1, u.Name, err))
 			continue
 		}
+		for _, name := range u.Permissions {
+			if _, err := permission(name); err != nil {
+				problems = append(problems, fmt.Errorf("user %d (%q): %w", i+1, u.Name, err))
+			}
+		}
 		if acc.hash.plain {
 			o.Log.Warn("password in plain text in the configuration; \"fileshare hash\" makes a hash of it", "user", u.Name)
 		}
@@ -205,7 +233,7 @@ func (a *Accounts) Authenticate(r *http.Request) (store.Caller, error) {
 	if err != nil {
 		return store.Caller{}, err
 	}
-	return store.Caller{Name: u.Name, Admin: u.Admin}, nil
+	return u.caller(), nil
 }
 
 // Verify checks a name and a password that came from an address, for faces

@@ -10,7 +10,8 @@ type action string
 
 const (
 	toUpload  action = "upload"  // make an upload
-	toOwn     action = "own"     // see and change what is one's own
+	toOwn     action = "own"     // list and make what is one's own
+	toFile    action = "file"    // see and change an upload
 	toSession action = "session" // use a session and what is in it
 	toRule    action = "rule"    // change or end a session
 	toFetch   action = "fetch"   // read bytes by a link
@@ -21,6 +22,8 @@ const (
 type whose struct {
 	owner   string
 	members []string
+	granted Access // by the token that the caller presents
+	needs   Access // what of that is asked for
 }
 
 // permit is the one place that decides whether a caller may. It is asked twice:
@@ -42,6 +45,11 @@ func (s *Store) decide(c Caller, a action, w *whose) *Error {
 		(a == toSession || a == toRule) && s.o.OpenSessions,
 		a == toFetch && !s.o.PrivateDownloads:
 		return nil
+	case c.Grant != "" && w == nil && (a == toFile || a == toSession), // asked again when the file is known
+		w != nil && w.needs != "" && w.granted.number() >= w.needs.number():
+		return nil
+	case c.Name == "" && w != nil && w.granted != "":
+		return Refuse(Denied, "the token does not allow that")
 	case c.Name == "":
 		return Refuse(Unauthenticated, "authentication required")
 	case a == toUpload, a == toFetch, w == nil, w.owner == c.Name, a == toSession && slices.Contains(w.members, c.Name):

@@ -101,10 +101,13 @@ func (d *Download) open(tx Tx, f *found) error {
 // counts returns the key under which downloads are counted, and the limit (0 =
 // none).
 func (f *found) counts() (Key, int64) {
-	if f.token != nil {
-		return f.tokenKey, f.token.max
+	switch {
+	case f.token == nil:
+		return f.fileKey, f.file.max
+	case f.token.max == 0: // one with an access: nothing to count but the statistic
+		return f.fileKey, 0
 	}
-	return f.fileKey, f.file.max
+	return f.tokenKey, f.token.max
 }
 
 // File is the file as it was when it was opened. Its Downloads are those of the

@@ -6,13 +6,14 @@ import (
 	"time"
 )
 
-// File returns a file to its owner. ref.Token is ignored.
+// File returns a file to its owner, or to who presents a token that lets see
+// it. ref.Token is ignored.
 func (s *Store) File(ctx context.Context, c Caller, ref Ref) (out *File, err error) {
 	if err := s.permit(c, ref.action(), nil); err != nil {
 		return nil, err
 	}
 	err = s.view(ctx, func(tx Tx) error {
-		f, err := s.mine(tx, c, ref)
+		f, err := s.reach(tx, c, ref, AccessRead)
 		if err != nil {
 			return err
 		}
@@ -24,11 +25,23 @@ func (s *Store) File(ctx context.Context, c Caller, ref Ref) (out *File, err err
 
 // mine finds a file that the caller may manage.
 func (s *Store) mine(tx Tx, c Caller, ref Ref) (*found, error) {
-	f, err := s.find(tx, Ref{Session: ref.Session, File: ref.File}, s.now())
+	return s.reach(tx, c, ref, AccessFull)
+}
+
+// reach finds a file that the caller may use so far, by its account or by a
+// token that it presents.
+func (s *Store) reach(tx Tx, c Caller, ref Ref, least Access) (*found, error) {
+	now := s.now()
+	f, err := s.find(tx, Ref{Session: ref.Session, File: ref.File}, now)
 	if err != nil {
 		return nil, err
 	}
-	return f, s.permit(c, f.action(), f.whose())
+	w := f.whose()
+	w.needs = least
+	if w.granted, err = s.granted(tx, c, f, now); err != nil {
+		return nil, err
+	}
+	return f, s.permit(c, f.action(), w)
 }
 
 // action is what using a file means to permission, as far as its name tells.
@@ -36,7 +49,7 @@ func (r Ref) action() action {
 	if r.Session != "" {
 		return toSession
 	}
-	return toOwn
+	return toFile
 }
 
 // PatchFile changes TTL (from now), Name, Type, Tags, MaxDownloads.

@@ -45,6 +45,7 @@ type fileRec struct {
 	created  time.Time
 	updated  time.Time
 	expires  time.Time // zero: with its session
+	managers uint64    // tokens with full access
 }
 
 func (f *fileRec) encode() []byte {
@@ -75,6 +76,7 @@ func (f *fileRec) encode() []byte {
 	e.time(15, f.updated)
 	e.time(16, f.expires)
 	e.uint(17, uint64(f.crc))
+	e.uint(38, f.managers)
 	return e
 }
 
@@ -123,6 +125,8 @@ func decodeFile(b []byte) (*fileRec, error) {
 			f.expires = x.time()
 		case 17:
 			f.crc = uint32(x.v)
+		case 38:
+			f.managers = x.v
 		}
 	}
 	if f.original == "" {
@@ -211,6 +215,7 @@ type tokenRec struct {
 	max     int64
 	created time.Time
 	expires time.Time // zero: with its file
+	access  uint64    // see Access.number
 }
 
 func (t *tokenRec) encode() []byte {
@@ -219,6 +224,7 @@ func (t *tokenRec) encode() []byte {
 	e.uint(2, uint64(t.max))
 	e.time(3, t.created)
 	e.time(4, t.expires)
+	e.uint(10, t.access)
 	return e
 }
 
@@ -237,6 +243,8 @@ func decodeToken(b []byte) (*tokenRec, error) {
 			t.created = x.time()
 		case 4:
 			t.expires = x.time()
+		case 10:
+			t.access = x.v
 		}
 	}
 	return t, nil

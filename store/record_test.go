@@ -8,14 +8,14 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-var unexported = cmp.AllowUnexported(fileRec{}, run{}, sessionRec{}, tokenRec{}, usageRec{}, usesRec{}, use{}, flight{})
+var unexported = cmp.AllowUnexported(fileRec{}, run{}, sessionRec{}, tokenRec{}, loginRec{}, usageRec{}, usesRec{}, use{}, flight{})
 
 func TestRecords(t *testing.T) {
 	at := time.UnixMilli(1_790_000_000_123).UTC()
 	k := newKey(at)
 	file := &fileRec{reason: usedUp, owner: "a@b", session: k, name: "n", original: "o", mime: "text/plain", size: 1 << 40,
 		sha: []byte{1, 2, 3}, crc: 0x89abcdef, stored: true, inline: true, runs: []run{{k, 3, 8 << 20, 20 << 20}, {k, 1, 5, 5}}, tags: []string{"x", "y"},
-		max: 9, ttl: time.Hour, created: at, updated: at.Add(1e6), expires: at.Add(time.Hour)}
+		max: 9, ttl: time.Hour, created: at, updated: at.Add(1e6), expires: at.Add(time.Hour), managers: 3}
 	if got, err := decodeFile(file.encode()); err != nil || cmp.Diff(file, got, unexported) != "" {
 		t.Errorf("file: %v %s", err, cmp.Diff(file, got, unexported))
 	}
@@ -23,9 +23,13 @@ func TestRecords(t *testing.T) {
 	if got, err := decodeSession(session.encode()); err != nil || cmp.Diff(session, got, unexported) != "" {
 		t.Errorf("session: %v %s", err, cmp.Diff(session, got, unexported))
 	}
-	token := &tokenRec{k, 3, at, at}
+	token := &tokenRec{k, 3, at, at, 2}
 	if got, err := decodeToken(token.encode()); err != nil || cmp.Diff(token, got, unexported) != "" {
 		t.Errorf("token: %v %s", err, cmp.Diff(token, got, unexported))
+	}
+	login := &loginRec{account: "a", expires: at, pair: []byte{1}, attrs: map[string]string{"a": "", "b": "c"}, used: true}
+	if got, err := decodeLogin(login.encode()); err != nil || cmp.Diff(login, got, unexported) != "" {
+		t.Errorf("login: %v %s", err, cmp.Diff(login, got, unexported))
 	}
 	uses := &usesRec{complete: 2, open: []use{{at, []Span{{0, 5}, {9, 1 << 50}}, []Span{{5, 7}}, []flight{{77, k, Span{7, 9}}}}, {touched: at}}}
 	if got, err := decodeUses(uses.encode()); err != nil || cmp.Diff(uses, got, unexported, cmpopts.EquateEmpty()) != "" {
@@ -50,6 +54,7 @@ func FuzzRecords(f *testing.F) {
 		}
 		decodeSession(b)
 		decodeToken(b)
+		decodeLogin(b)
 		decodeUsage(b)
 	})
 }

@@ -25,12 +25,13 @@ const (
 	OnceRecords    Collection = "once"    // hash of what must not come again → until when
 	EventRecords   Collection = "event"   // turned-over event key → event
 	OutboxRecords  Collection = "outbox"  // event key ‖ recipient → message that waits for its delivery
+	LoginRecords   Collection = "login"   // hash of a token of a login → whose it is
 )
 
 // Collections returns every collection of the engine.
 func Collections() []Collection {
 	return []Collection{FileRecords, ContentRecords, UseRecords, SessionRecords, TokenRecords, IndexRecords, UsageRecords, TrashRecords, NodeRecords, MetaRecords,
-		OnceRecords, EventRecords, OutboxRecords}
+		OnceRecords, EventRecords, OutboxRecords, LoginRecords}
 }
 
 // Records is the transactional side of a backend: small documents, each under

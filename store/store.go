@@ -61,8 +61,13 @@ type Options struct {
 
 // Caller is who asks. The zero Caller is a stranger who has at most a link.
 type Caller struct {
-	Name  string // of the account, empty = none
-	Admin bool
+	Name        string // of the account, empty = none
+	Admin       bool
+	Permissions Permissions
+	// Grant is the id of a token that the caller presents: besides what its
+	// account may do, it may do with that token's file what the token's access
+	// allows.
+	Grant string
 }
 
 // Ref names a file or a token the way its URL does. Session is empty for an
@@ -103,6 +108,7 @@ type File struct {
 	Created      time.Time
 	Updated      time.Time
 	Expires      time.Time
+	Grant        *Token // only of CreateUpload, where FileSpec.Grant asked for one
 }
 
 // ETag is a strong validator, with its quotes: the SHA-256, or where there is
@@ -126,9 +132,11 @@ type Session struct {
 	Expires time.Time
 }
 
-// Token is a capability to download one file.
+// Token is a capability to download one file, or with an access to see or
+// manage it.
 type Token struct {
 	ID           string
+	Access       Access // empty: to download
 	Session      string // empty: of an upload
 	File         string
 	State        State
@@ -146,7 +154,8 @@ type FileSpec struct {
 	TTL          *time.Duration
 	MaxDownloads *int64
 	Tags         *[]string
-	Size         *int64 // announced, of a file without content
+	Size         *int64     // announced, of a file without content
+	Grant        *TokenSpec // CreateUpload: make this token, too; it is the file's Grant in the answer
 }
 
 // SessionSpec is what a client says of a session. Nil means: not said.
@@ -158,6 +167,7 @@ type SessionSpec struct {
 
 // TokenSpec is what a client says of a token. Nil means: not said.
 type TokenSpec struct {
+	Access       Access // with one, MaxDownloads is 0 = unlimited by default
 	MaxDownloads *int64
 	TTL          *time.Duration // default: as long as the file
 }

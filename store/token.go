@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"strconv"
 	"time"
 )
 
@@ -11,18 +12,9 @@ func (s *Store) CreateToken(ctx context.Context, c Caller, ref Ref, spec TokenSp
 		return nil, err
 	}
 	now := s.now()
-	rec := &tokenRec{max: int64(s.o.TokenDownloads), created: now}
-	if spec.MaxDownloads != nil {
-		if rec.max, err = cleanMax(*spec.MaxDownloads, 1); err != nil {
-			return nil, err
-		}
-	}
-	if spec.TTL != nil {
-		ttl, err := cleanTTL(*spec.TTL, max(s.o.MaxSessionTTL, s.o.MaxUploadTTL))
-		if err != nil {
-			return nil, err
-		}
-		rec.expires = now.Add(ttl)
+	rec, err := s.newToken(spec, now)
+	if err != nil {
+		return nil, err
 	}
 	key := newKey(now)
 	err = s.update(ctx, func(tx Tx) error {
@@ -33,25 +25,69 @@ func (s *Store) CreateToken(ctx context.Context, c Caller, ref Ref, spec TokenSp
 		if !f.file.stored {
 			return Refuse(Conflict, "the file has no content yet")
 		}
-		rec.file = f.fileKey
-		if err := tx.Put(TokenRecords, key[:], rec.encode(), time.Time{}); err != nil {
+		if err := f.addToken(tx, key, rec); err != nil {
 			return err
 		}
-		f.token, f.tokenKey = rec, key
 		out = s.showToken(f, new(usesRec))
-		return tx.Put(IndexRecords, entry(tokensOf(f.fileKey), key), nil, time.Time{})
+		if rec.access == 0 {
+			return nil
+		}
+		f.file.updated = now
+		return putFile(tx, f.fileKey, f.file)
 	})
 	return out, err
 }
 
+// newToken makes the record of a token.
+func (s *Store) newToken(spec TokenSpec, now time.Time) (*tokenRec, error) {
+	rec := &tokenRec{max: int64(s.o.TokenDownloads), created: now, access: spec.Access.number()}
+	least := int64(1)
+	if spec.Access != "" {
+		if rec.max, least = 0, 0; rec.access == 0 {
+			return nil, Refuse(Invalid, "unknown access "+strconv.Quote(cut(string(spec.Access), 40)))
+		}
+		if spec.Access == AccessFull && spec.TTL != nil {
+			// The last one may not go, see DeleteToken.
+			return nil, Refuse(Invalid, "a token with full access lives as long as its file")
+		}
+	}
+	var err error
+	if spec.MaxDownloads != nil {
+		if rec.max, err = cleanMax(*spec.MaxDownloads, least); err != nil {
+			return nil, err
+		}
+	}
+	if spec.TTL != nil {
+		ttl, err := cleanTTL(*spec.TTL, max(s.o.MaxSessionTTL, s.o.MaxUploadTTL))
+		if err != nil {
+			return nil, err
+		}
+		rec.expires = now.Add(ttl)
+	}
+	return rec, nil
+}
+
+// addToken writes the record of a token. Who calls it writes that of the file,
+// if the token has an access.
+func (f *found) addToken(tx Tx, key Key, rec *tokenRec) error {
+	rec.file, f.token, f.tokenKey = f.fileKey, rec, key
+	if rec.access == AccessFull.number() {
+		f.file.managers++
+	}
+	if err := tx.Put(TokenRecords, key[:], rec.encode(), time.Time{}); err != nil {
+		return err
+	}
+	return tx.Put(IndexRecords, entry(tokensOf(f.fileKey), key), nil, time.Time{})
+}
+
 func (s *Store) showToken(f *found, u *usesRec) *Token {
-	t := &Token{ID: s.ids.id(f.tokenKey), File: s.ids.id(f.fileKey), State: StateNew, Downloads: u.complete,
+	t := &Token{ID: s.ids.id(f.tokenKey), Access: accessOf(f.token.access), File: s.ids.id(f.fileKey), State: StateNew, Downloads: u.complete,
 		MaxDownloads: f.token.max, Created: f.token.created, Expires: f.linkExpires()}
 	if f.session != nil {
 		t.Session = s.ids.id(f.sessionKey)
 	}
 	switch {
-	case u.complete >= f.token.max:
+	case f.token.max > 0 && u.complete >= f.token.max:
 		t.State = StateDownloaded
 	case u.complete > 0 || len(u.open) > 0:
 		t.State = StateDownloading
@@ -100,6 +136,8 @@ func (s *Store) Tokens(ctx context.Context, c Caller, ref Ref, q Query) (page Pa
 }
 
 // DeleteToken revokes a token. A download that has begun goes on to its end.
+// Who manages the file by a token alone must leave one by which it can be
+// managed: the last one of full access is refused with Conflict.
 func (s *Store) DeleteToken(ctx context.Context, c Caller, ref Ref) error {
 	if err := s.permit(c, ref.action(), nil); err != nil {
 		return err
@@ -113,7 +151,17 @@ func (s *Store) DeleteToken(ctx context.Context, c Caller, ref Ref) error {
 			return err
 		}
 		key, _ := s.ids.key(ref.Token)
-		return dropToken(tx, f.fileKey, key)
+		if err := dropToken(tx, f.fileKey, key); err != nil || f.token == nil || f.token.access == 0 {
+			return err
+		}
+		if f.token.access == AccessFull.number() {
+			if f.file.managers <= 1 && c.Grant != "" {
+				return Refuse(Conflict, "the last token with full access cannot be deleted")
+			}
+			f.file.managers = max(f.file.managers, 1) - 1
+		}
+		f.file.updated = s.now()
+		return putFile(tx, f.fileKey, f.file)
 	})
 }
 

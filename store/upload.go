@@ -17,7 +17,20 @@ func (s *Store) CreateUpload(ctx context.Context, c Caller, spec FileSpec, conte
 		return nil, err
 	}
 	f.file.take(content, spec)
+	var grant *tokenRec
+	if spec.Grant != nil {
+		var err error
+		if grant, err = s.newToken(*spec.Grant, now); err != nil {
+			return nil, err
+		}
+	}
 	err := s.updateContent(ctx, content, func(tx Tx) error {
+		if grant != nil {
+			f.file.managers = 0 // this function may run again
+			if err := f.addToken(tx, newKey(now), grant); err != nil {
+				return err
+			}
+		}
 		if err := s.attach(tx, f, content); err != nil {
 			return err
 		}
@@ -26,7 +39,11 @@ func (s *Store) CreateUpload(ctx context.Context, c Caller, spec FileSpec, conte
 	if err != nil {
 		return nil, err
 	}
-	return s.render(f, 0), nil
+	out := s.render(f, 0)
+	if grant != nil {
+		out.Grant = s.showToken(f, new(usesRec))
+	}
+	return out, nil
 }
 
 // take makes the content that of the record.
@@ -273,5 +290,5 @@ func (f *found) action() action {
 	if f.session != nil {
 		return toSession
 	}
-	return toOwn
+	return toFile
 }
