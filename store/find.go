@@ -198,7 +198,7 @@ func (s *Store) render(f *found, downloads int64) *File {
 	r := f.file
 	out := &File{
 		ID: s.ids.id(f.fileKey), Owner: r.owner, Name: r.name, OriginalName: r.original, Type: r.mime, Size: r.size,
-		SHA256: r.sha, CRC32: r.crc, State: StateNew, Tags: r.tags, Downloads: downloads, MaxDownloads: r.max,
+		SHA256: r.sha, CRC32: r.crc, State: StateNew, Tags: r.tags, Attrs: r.attrs, Number: r.number, Downloads: downloads, MaxDownloads: r.max,
 		TTL: r.ttl, Created: r.created, Updated: r.updated, Expires: f.expires(),
 	}
 	if f.session != nil {

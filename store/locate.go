@@ -15,21 +15,25 @@ func (s *Store) Locate(ctx context.Context, c Caller, id string) (ref Ref, err e
 		if !ok {
 			return errFileUnknown()
 		}
-		rec, err := getFile(tx, key)
-		if err != nil {
-			return err
-		}
-		if rec == nil {
-			return errFileUnknown()
-		}
-		ref = Ref{File: id}
-		if !rec.session.zero() {
-			ref.Session = s.ids.id(rec.session)
-		}
-		_, err = s.mine(tx, c, ref)
+		ref, err = s.locate(tx, c, key)
 		return err
 	})
+	return ref, err
+}
+
+func (s *Store) locate(tx Tx, c Caller, key Key) (Ref, error) {
+	rec, err := getFile(tx, key)
 	if err != nil {
+		return Ref{}, err
+	}
+	if rec == nil {
+		return Ref{}, errFileUnknown()
+	}
+	ref := Ref{File: s.ids.id(key)}
+	if !rec.session.zero() {
+		ref.Session = s.ids.id(rec.session)
+	}
+	if _, err := s.mine(tx, c, ref); err != nil {
 		return Ref{}, err
 	}
 	return ref, nil

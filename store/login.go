@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
-	"maps"
 	"slices"
 	"time"
 )
@@ -51,16 +50,12 @@ func (l *loginRec) encode() []byte {
 	e.time(2, l.expires)
 	e.bytes(3, l.pair)
 	e.uint(4, flag(l.used))
-	for _, k := range slices.Sorted(maps.Keys(l.attrs)) {
-		e.item(5, k)
-		e.item(6, l.attrs[k])
-	}
+	e.attrs(5, 6, l.attrs)
 	return e
 }
 
 func decodeLogin(b []byte) (*loginRec, error) {
-	l := new(loginRec)
-	name := ""
+	l, attrs := new(loginRec), attrReader{}
 	for x, err := range fields(b) {
 		if err != nil {
 			return nil, err
@@ -75,14 +70,12 @@ func decodeLogin(b []byte) (*loginRec, error) {
 		case 4:
 			l.used = x.v&1 != 0
 		case 5:
-			name = string(x.raw)
+			attrs.key = string(x.raw)
 		case 6:
-			if l.attrs == nil {
-				l.attrs = map[string]string{}
-			}
-			l.attrs[name] = string(x.raw)
+			attrs.value(x.raw)
 		}
 	}
+	l.attrs = attrs.all
 	return l, nil
 }
 

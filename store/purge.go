@@ -246,7 +246,7 @@ func (s *Store) purgeSession(tx Tx, d *dropper, key Key, rec *sessionRec, left i
 	}
 	switch {
 	case rec.reason == alive:
-		if err := rec.eachIndex(key, func(id []byte) error { return tx.Delete(IndexRecords, id) }); err != nil {
+		if err := unlistSession(tx, key, rec); err != nil {
 			return left, err
 		}
 		r.Sessions++
@@ -321,6 +321,9 @@ func (d *dropper) drop(tx Tx, key Key, rec *fileRec, why reason) error {
 			return err
 		}
 		if err := unindex(tx, &found{file: rec, fileKey: key}); err != nil {
+			return err
+		}
+		if err := unnumber(tx, rec.sequence, rec.number, key); err != nil {
 			return err
 		}
 		if err := tx.Delete(UseRecords, key[:]); err != nil {

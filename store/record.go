@@ -40,6 +40,9 @@ type fileRec struct {
 	inline   bool   // … as a record under the file's key
 	runs     []run
 	tags     []string
+	attrs    map[string]string
+	sequence string // empty: has no number
+	number   int64
 	max      int64
 	ttl      time.Duration
 	created  time.Time
@@ -76,12 +79,15 @@ func (f *fileRec) encode() []byte {
 	e.time(15, f.updated)
 	e.time(16, f.expires)
 	e.uint(17, uint64(f.crc))
+	e.attrs(30, 31, f.attrs)
+	e.uint(32, uint64(f.number))
+	e.string(33, f.sequence)
 	e.uint(38, f.managers)
 	return e
 }
 
 func decodeFile(b []byte) (*fileRec, error) {
-	f := new(fileRec)
+	f, attrs := new(fileRec), attrReader{}
 	for x, err := range fields(b) {
 		if err != nil {
 			return nil, err
@@ -125,6 +131,14 @@ func decodeFile(b []byte) (*fileRec, error) {
 			f.expires = x.time()
 		case 17:
 			f.crc = uint32(x.v)
+		case 30:
+			attrs.key = string(x.raw)
+		case 31:
+			attrs.value(x.raw)
+		case 32:
+			f.number = int64(x.v)
+		case 33:
+			f.sequence = string(x.raw)
 		case 38:
 			f.managers = x.v
 		}
@@ -132,6 +146,7 @@ func decodeFile(b []byte) (*fileRec, error) {
 	if f.original == "" {
 		f.original = f.name
 	}
+	f.attrs = attrs.all
 	return f, nil
 }
 
@@ -164,6 +179,10 @@ type sessionRec struct {
 	updated time.Time
 	expires time.Time
 	members []string // may use it as the owner may
+
+	attrs    map[string]string
+	sequence string // empty: has no number
+	number   int64
 }
 
 func (s *sessionRec) encode() []byte {
@@ -175,6 +194,9 @@ func (s *sessionRec) encode() []byte {
 	e.time(5, s.created)
 	e.time(6, s.updated)
 	e.time(7, s.expires)
+	e.attrs(20, 21, s.attrs)
+	e.uint(22, uint64(s.number))
+	e.string(23, s.sequence)
 	for _, m := range s.members {
 		e.string(30, m)
 	}
@@ -182,7 +204,7 @@ func (s *sessionRec) encode() []byte {
 }
 
 func decodeSession(b []byte) (*sessionRec, error) {
-	s := new(sessionRec)
+	s, attrs := new(sessionRec), attrReader{}
 	for x, err := range fields(b) {
 		if err != nil {
 			return nil, err
@@ -202,10 +224,19 @@ func decodeSession(b []byte) (*sessionRec, error) {
 			s.updated = x.time()
 		case 7:
 			s.expires = x.time()
+		case 20:
+			attrs.key = string(x.raw)
+		case 21:
+			attrs.value(x.raw)
+		case 22:
+			s.number = int64(x.v)
+		case 23:
+			s.sequence = string(x.raw)
 		case 30:
 			s.members = append(s.members, string(x.raw))
 		}
 	}
+	s.attrs = attrs.all
 	return s, nil
 }
 

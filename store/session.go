@@ -17,7 +17,11 @@ func (s *Store) CreateSession(ctx context.Context, c Caller, spec SessionSpec) (
 		return nil, err
 	}
 	key := newKey(now)
+	rec.sequence = spec.Sequence
 	err := s.update(ctx, func(tx Tx) error {
+		if err := number(tx, rec.sequence, &rec.number, key); err != nil {
+			return err
+		}
 		if err := putSession(tx, key, rec); err != nil {
 			return err
 		}
@@ -45,6 +49,11 @@ func (r *sessionRec) apply(spec SessionSpec, now time.Time, most time.Duration) 
 		}
 		r.expires = now.Add(r.ttl)
 	}
+	if spec.Attrs != nil {
+		if r.attrs, err = mergeAttrs(r.attrs, *spec.Attrs); err != nil {
+			return err
+		}
+	}
 	if spec.Members != nil {
 		if r.members, err = cleanMembers(*spec.Members); err != nil {
 			return err
@@ -71,7 +80,7 @@ func putSession(tx Tx, key Key, r *sessionRec) error {
 }
 
 func (s *Store) showSession(key Key, r *sessionRec) *Session {
-	return &Session{ID: s.ids.id(key), Owner: r.owner, Members: r.members, Name: r.name, TTL: r.ttl, Created: r.created, Updated: r.updated, Expires: r.expires}
+	return &Session{ID: s.ids.id(key), Owner: r.owner, Members: r.members, Name: r.name, Attrs: r.attrs, Number: r.number, TTL: r.ttl, Created: r.created, Updated: r.updated, Expires: r.expires}
 }
 
 // Session returns a session to its owner and its members (with open sessions:
@@ -129,8 +138,8 @@ func (s *Store) Sessions(ctx context.Context, c Caller, q Query) (page Page[*Ses
 	return page, err
 }
 
-// PatchSession changes TTL (from now), Name and Members. Files without a TTL of their
-// own live and end with the session.
+// PatchSession changes TTL (from now), Name, Members and Attrs. Files without a
+// TTL of their own live and end with the session.
 func (s *Store) PatchSession(ctx context.Context, c Caller, id string, spec SessionSpec) (out *Session, err error) {
 	if err := s.permit(c, toRule, nil); err != nil {
 		return nil, err
@@ -179,10 +188,18 @@ func (s *Store) DeleteSession(ctx context.Context, c Caller, id string) error {
 	})
 }
 
+// unlistSession takes a session out of all lists.
+func unlistSession(tx Tx, key Key, rec *sessionRec) error {
+	if err := unnumber(tx, rec.sequence, rec.number, key); err != nil {
+		return err
+	}
+	return rec.eachIndex(key, func(id []byte) error { return tx.Delete(IndexRecords, id) })
+}
+
 // endSession makes a session a tombstone that is due at once, so that Purge
 // goes on with its files.
 func (s *Store) endSession(tx Tx, key Key, rec *sessionRec, why reason) error {
-	if err := rec.eachIndex(key, func(id []byte) error { return tx.Delete(IndexRecords, id) }); err != nil {
+	if err := unlistSession(tx, key, rec); err != nil {
 		return err
 	}
 	end := &sessionRec{reason: why, owner: rec.owner, expires: rec.expires}

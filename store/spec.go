@@ -178,6 +178,11 @@ func (f *fileRec) apply(spec FileSpec, now time.Time, most time.Duration) error 
 			return err
 		}
 	}
+	if spec.Attrs != nil {
+		if f.attrs, err = mergeAttrs(f.attrs, *spec.Attrs); err != nil {
+			return err
+		}
+	}
 	if spec.Size != nil && !f.stored {
 		if *spec.Size < 0 {
 			return Refuse(Invalid, "size must not be negative")

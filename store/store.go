@@ -102,8 +102,10 @@ type File struct {
 	CRC32        uint32 // IEEE, of a file that is Uploaded
 	State        State
 	Tags         []string
-	Downloads    int64 // complete ones
-	MaxDownloads int64 // 0 = unlimited
+	Attrs        map[string]string // what faces keep with it, by "dialect.name"
+	Number       int64             // of the sequence it was made with; 0 = none
+	Downloads    int64             // complete ones
+	MaxDownloads int64             // 0 = unlimited
 	TTL          time.Duration
 	Created      time.Time
 	Updated      time.Time
@@ -124,7 +126,9 @@ func (f *File) ETag() string {
 type Session struct {
 	ID      string
 	Owner   string
-	Members []string // callers who may use it, and what is in it, as the owner may
+	Members []string          // callers who may use it, and what is in it, as the owner may
+	Attrs   map[string]string // what faces keep with it, by "dialect.name"
+	Number  int64             // of the sequence it was made with; 0 = none
 	Name    string
 	TTL     time.Duration
 	Created time.Time
@@ -154,15 +158,19 @@ type FileSpec struct {
 	TTL          *time.Duration
 	MaxDownloads *int64
 	Tags         *[]string
-	Size         *int64     // announced, of a file without content
-	Grant        *TokenSpec // CreateUpload: make this token, too; it is the file's Grant in the answer
+	Attrs        *map[string]string // these are set, an empty value removes one; at most 32 and 8 KiB in all
+	Sequence     string             // of a new file: take the next number of this sequence
+	Size         *int64             // announced, of a file without content
+	Grant        *TokenSpec         // CreateUpload: make this token, too; it is the file's Grant in the answer
 }
 
 // SessionSpec is what a client says of a session. Nil means: not said.
 type SessionSpec struct {
-	Name    *string
-	TTL     *time.Duration
-	Members *[]string // names of callers; at most 100, 256 bytes each
+	Name     *string
+	TTL      *time.Duration
+	Members  *[]string          // names of callers; at most 100, 256 bytes each
+	Attrs    *map[string]string // as of files
+	Sequence string             // likewise
 }
 
 // TokenSpec is what a client says of a token. Nil means: not said.

@@ -17,6 +17,7 @@ func (s *Store) CreateUpload(ctx context.Context, c Caller, spec FileSpec, conte
 		return nil, err
 	}
 	f.file.take(content, spec)
+	f.file.sequence = spec.Sequence
 	var grant *tokenRec
 	if spec.Grant != nil {
 		var err error
@@ -30,6 +31,9 @@ func (s *Store) CreateUpload(ctx context.Context, c Caller, spec FileSpec, conte
 			if err := f.addToken(tx, newKey(now), grant); err != nil {
 				return err
 			}
+		}
+		if err := number(tx, f.file.sequence, &f.file.number, f.fileKey); err != nil {
+			return err
 		}
 		if err := s.attach(tx, f, content); err != nil {
 			return err
@@ -182,7 +186,7 @@ func (s *Store) StoreNew(ctx context.Context, c Caller, session string, spec Fil
 // newFile makes the record of a file that is to be in a session.
 func (s *Store) newFile(spec FileSpec) (*found, error) {
 	now := s.now()
-	rec := &fileRec{created: now, updated: now}
+	rec := &fileRec{sequence: spec.Sequence, created: now, updated: now}
 	if err := rec.apply(spec, now, s.o.MaxSessionTTL); err != nil {
 		return nil, err
 	}
@@ -198,6 +202,9 @@ func (s *Store) enterSession(tx Tx, c Caller, session string, f *found) (err err
 		return err
 	}
 	f.file.session, f.file.owner = f.sessionKey, f.session.owner
+	if err := number(tx, f.file.sequence, &f.file.number, f.fileKey); err != nil {
+		return err
+	}
 	return s.index(tx, f)
 }
 

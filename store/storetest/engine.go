@@ -58,6 +58,8 @@ func Engine(t *testing.T, open Pair) {
 		"signed":         testSigned,
 		"members":        testMembers,
 		"store new":      testStoreNew,
+		"attributes":     testAttrs,
+		"numbers":        testNumbers,
 		"concurrent put": testStoreRace,
 		"events":         testEvents,
 		"outbox":         testOutbox,
