@@ -50,8 +50,11 @@ type Config struct {
 		Digest     string `mapstructure:"digest"`
 	} `mapstructure:"store"`
 	Models struct {
-		Upload  ModelConfig `mapstructure:"upload"`
-		Session ModelConfig `mapstructure:"session"`
+		Upload     ModelConfig `mapstructure:"upload"`
+		Session    ModelConfig `mapstructure:"session"`
+		Unfinished struct {
+			TTL Duration `mapstructure:"ttl"`
+		} `mapstructure:"unfinished"`
 	} `mapstructure:"models"`
 	Auth struct {
 		Users            []UserConfig `mapstructure:"users"`

@@ -57,6 +57,7 @@ func (c *Config) check(failed map[string]bool) []error {
 		k.duration(name+".max_ttl", m.MaxTTL, time.Second)
 		k.want(failed[name+".max_ttl"] || m.TTL <= m.MaxTTL, name+".ttl", time.Duration(m.TTL), "at most "+name+".max_ttl ("+time.Duration(m.MaxTTL).String()+")")
 	}
+	k.duration("models.unfinished.ttl", c.Models.Unfinished.TTL, time.Second)
 	k.want(c.Limits.FileSize >= 0, "limits.file_size", c.Limits.FileSize, "0 (no limit) or more")
 	k.want(c.Limits.UserQuota >= 0, "limits.user_quota", c.Limits.UserQuota, "0 (no limit) or more")
 	k.want(c.Limits.FreeSpace >= 0, "limits.free_space", c.Limits.FreeSpace, "0 or more")

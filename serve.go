@@ -171,6 +171,7 @@ func (c *Config) storeOptions(log *slog.Logger) store.Options {
 	return store.Options{
 		UploadTTL:        time.Duration(c.Models.Upload.TTL),
 		MaxUploadTTL:     time.Duration(c.Models.Upload.MaxTTL),
+		UnfinishedTTL:    time.Duration(c.Models.Unfinished.TTL),
 		SessionTTL:       time.Duration(c.Models.Session.TTL),
 		MaxSessionTTL:    time.Duration(c.Models.Session.MaxTTL),
 		AnonymousUploads: c.Auth.AnonymousUploads,

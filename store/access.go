@@ -15,6 +15,7 @@ const (
 	toSession action = "session" // use a session and what is in it
 	toRule    action = "rule"    // change or end a session
 	toFetch   action = "fetch"   // read bytes by a link
+	toAppend  action = "append"  // go on with an unfinished upload
 )
 
 // whose tells who may manage a thing: its owner, and what is in a session the
@@ -43,7 +44,8 @@ func (s *Store) decide(c Caller, a action, w *whose) *Error {
 	case c.Admin,
 		a == toUpload && s.o.AnonymousUploads,
 		(a == toSession || a == toRule) && s.o.OpenSessions,
-		a == toFetch && !s.o.PrivateDownloads:
+		a == toFetch && !s.o.PrivateDownloads,
+		a == toAppend && s.o.AnonymousUploads && (w == nil || w.owner == ""):
 		return nil
 	case c.Grant != "" && w == nil && (a == toFile || a == toSession), // asked again when the file is known
 		w != nil && w.needs != "" && w.granted.number() >= w.needs.number():

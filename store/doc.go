@@ -12,6 +12,10 @@
 // download one file, counted. A content is small (kept as a
 // record of its own, so that many uploads share one fsync) or a run of blobs.
 //
+// A content may arrive in several requests: the file is unfinished until the
+// last byte is there. It is then a list of pieces, each a run of its own, and
+// its record tells up to where it is durable (see unfinished.go).
+//
 // # Invariants
 //
 //  1. Blob before record on the way in, record before blob on the way out. A

@@ -28,6 +28,7 @@ type Download struct {
 	max     int64
 	expires time.Time
 	runs    []run
+	ends    []int64 // where each run ends, made when it is needed
 	inline  []byte
 
 	id        uint64 // of the reservation, 0 = none
@@ -379,23 +380,29 @@ func (d *Download) segment() (io.Reader, int64, error) {
 		return d.part, d.partEnd - d.pos, nil
 	}
 	d.closePart()
-	start := int64(0)
-	for _, r := range d.runs {
-		if d.pos >= start+r.size {
-			start += r.size
-			continue
+	if d.ends == nil {
+		d.ends = make([]int64, len(d.runs))
+		end := int64(0)
+		for i, r := range d.runs {
+			end += r.size
+			d.ends[i] = end
 		}
-		i := (d.pos - start) / r.seg
-		from := start + i*r.seg
-		end := min(from+r.seg, start+r.size)
-		part, err := d.s.blobs.Open(context.Background(), r.blob(i), d.pos-from, end-d.pos)
-		if err != nil {
-			return nil, 0, fmt.Errorf("open content: %w", err)
-		}
-		d.part, d.partEnd = part, end
-		return part, end - d.pos, nil
 	}
-	return nil, 0, fmt.Errorf("content ends at %d: %w", d.pos, io.ErrUnexpectedEOF)
+	at, _ := slices.BinarySearch(d.ends, d.pos+1)
+	if at == len(d.runs) {
+		return nil, 0, fmt.Errorf("content ends at %d: %w", d.pos, io.ErrUnexpectedEOF)
+	}
+	r := d.runs[at]
+	start := d.ends[at] - r.size
+	i := (d.pos - start) / r.seg
+	from := start + i*r.seg
+	end := min(from+r.seg, d.ends[at])
+	part, err := d.s.blobs.Open(context.Background(), r.blob(i), d.pos-from, end-d.pos)
+	if err != nil {
+		return nil, 0, fmt.Errorf("open content: %w", err)
+	}
+	d.part, d.partEnd = part, end
+	return part, end - d.pos, nil
 }
 
 func (d *Download) closePart() {

@@ -180,6 +180,9 @@ func (s *Store) emitFile(tx Tx, now time.Time, t EventType, key Key, f *fileRec,
 
 // emitEnd is emitFile for the end of a file.
 func (s *Store) emitEnd(tx Tx, now time.Time, key Key, f *fileRec, why reason) error {
+	if !f.stored {
+		return nil
+	}
 	t := FileExpired
 	switch why {
 	case usedUp:

@@ -44,6 +44,14 @@ func (s *Store) reach(tx Tx, c Caller, ref Ref, least Access) (*found, error) {
 	return f, s.permit(c, f.action(), w)
 }
 
+// appending is action for going on with an unfinished file.
+func (r Ref) appending() action {
+	if r.Session != "" {
+		return toSession
+	}
+	return toAppend
+}
+
 // action is what using a file means to permission, as far as its name tells.
 func (r Ref) action() action {
 	if r.Session != "" {
@@ -171,7 +179,7 @@ func (s *Store) listed(tx Tx, key Key, q Query, now time.Time, sessions map[Key]
 // remembers those already read.
 func (s *Store) findListed(tx Tx, key Key, now time.Time, sessions map[Key]*sessionRec) (*found, error) {
 	rec, err := getFile(tx, key)
-	if err != nil || rec == nil || rec.reason != alive {
+	if err != nil || rec == nil || rec.reason != alive || rec.open != nil && rec.open.part {
 		return nil, err
 	}
 	f := &found{file: rec, fileKey: key, sessionKey: rec.session}

@@ -204,8 +204,11 @@ func (s *Store) render(f *found, downloads int64) *File {
 	if f.session != nil {
 		out.Session = s.ids.id(f.sessionKey)
 	}
-	if r.stored {
+	switch {
+	case r.stored:
 		out.State = StateUploaded
+	case r.open != nil:
+		out.State, out.Size = StateUploading, r.open.got
 	}
 	if out.TTL == 0 {
 		out.TTL = out.Expires.Sub(r.created).Truncate(time.Second)

@@ -162,7 +162,7 @@ func (s *Store) purgeFile(tx Tx, d *dropper, key Key, rec *fileRec, r *PurgeResu
 			why = usedUp
 		}
 		r.Files++
-		r.Bytes += rec.size
+		r.Bytes += rec.bytes()
 		if err := s.emitEnd(tx, d.now, key, rec, why); err != nil {
 			return err
 		}
@@ -276,7 +276,7 @@ func (s *Store) dropFiles(tx Tx, d *dropper, files []Key, why reason, r *PurgeRe
 		}
 		if rec.reason == alive {
 			r.Files++
-			r.Bytes += rec.size
+			r.Bytes += rec.bytes()
 			if err := s.emitEnd(tx, d.now, key, rec, why); err != nil {
 				return err
 			}
@@ -348,10 +348,14 @@ func (d *dropper) drop(tx Tx, key Key, rec *fileRec, why reason) error {
 
 // content removes the content of a file and gives back its room.
 func (d *dropper) content(tx Tx, key Key, rec *fileRec) error {
+	u := d.back[rec.owner]
+	if rec.open != nil {
+		d.back[rec.owner] = usageRec{u.files, u.bytes + rec.open.got}
+		return d.s.abandon(tx, key, rec.open, d.now)
+	}
 	if !rec.stored {
 		return nil
 	}
-	u := d.back[rec.owner]
 	d.back[rec.owner] = usageRec{u.files + 1, u.bytes + rec.size}
 	if rec.inline {
 		return tx.Delete(ContentRecords, key[:])

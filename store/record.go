@@ -47,8 +47,9 @@ type fileRec struct {
 	ttl      time.Duration
 	created  time.Time
 	updated  time.Time
-	expires  time.Time // zero: with its session
-	managers uint64    // tokens with full access
+	expires  time.Time   // zero: with its session
+	managers uint64      // tokens with full access
+	open     *unfinished // nil: it is not, see stored
 }
 
 func (f *fileRec) encode() []byte {
@@ -65,10 +66,7 @@ func (f *fileRec) encode() []byte {
 	e.bytes(8, f.sha)
 	e.uint(9, flag(f.stored)|flag(f.inline)<<1)
 	for _, r := range f.runs {
-		b := append(make([]byte, 0, 48), r.key[:]...)
-		b = binary.AppendUvarint(b, uint64(r.count))
-		b = binary.AppendUvarint(b, uint64(r.seg))
-		e.bytes(10, binary.AppendUvarint(b, uint64(r.size)))
+		e.bytes(10, r.encode())
 	}
 	for _, t := range f.tags {
 		e.item(11, t)
@@ -83,6 +81,9 @@ func (f *fileRec) encode() []byte {
 	e.uint(32, uint64(f.number))
 	e.string(33, f.sequence)
 	e.uint(38, f.managers)
+	if f.open != nil {
+		e.bytes(20, f.open.encode())
+	}
 	return e
 }
 
@@ -141,6 +142,10 @@ func decodeFile(b []byte) (*fileRec, error) {
 			f.sequence = string(x.raw)
 		case 38:
 			f.managers = x.v
+		case 20:
+			if f.open, err = decodeUnfinished(x.raw); err != nil {
+				return nil, err
+			}
 		}
 	}
 	if f.original == "" {
@@ -148,6 +153,13 @@ func decodeFile(b []byte) (*fileRec, error) {
 	}
 	f.attrs = attrs.all
 	return f, nil
+}
+
+func (r run) encode() []byte {
+	b := append(make([]byte, 0, 48), r.key[:]...)
+	b = binary.AppendUvarint(b, uint64(r.count))
+	b = binary.AppendUvarint(b, uint64(r.seg))
+	return binary.AppendUvarint(b, uint64(r.size))
 }
 
 func decodeRun(b []byte) (run, error) {
@@ -327,4 +339,15 @@ func text(letter byte, value string) []byte {
 	b := make([]byte, 0, 4+len(value)+len(Key{}))
 	b = binary.AppendUvarint(append(b, letter), uint64(len(value)))
 	return append(b, value...)
+}
+
+// bytes is how many bytes are stored of a file.
+func (f *fileRec) bytes() int64 {
+	switch {
+	case f.open != nil:
+		return f.open.got
+	case f.stored:
+		return f.size
+	}
+	return 0
 }

@@ -166,7 +166,9 @@ func (f *fileRec) apply(spec FileSpec, now time.Time, most time.Duration) error 
 		if f.ttl, err = cleanTTL(*spec.TTL, most); err != nil {
 			return err
 		}
-		f.expires = now.Add(f.ttl)
+		if f.open == nil { // else it begins when the content is complete
+			f.expires = now.Add(f.ttl)
+		}
 	}
 	if spec.MaxDownloads != nil {
 		if f.max, err = cleanMax(*spec.MaxDownloads, 0); err != nil {

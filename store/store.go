@@ -19,6 +19,7 @@ import (
 type Options struct {
 	UploadTTL     time.Duration // of an upload that says none; default 1 h
 	MaxUploadTTL  time.Duration // the most a client may ask for; default 30 days
+	UnfinishedTTL time.Duration // of an unfinished upload, after its last byte; default 24 h
 	SessionTTL    time.Duration // default 7 days
 	MaxSessionTTL time.Duration // default 30 days
 
@@ -201,6 +202,7 @@ type Page[T any] struct {
 // withDefaults fills in what is not said.
 func (o Options) withDefaults() Options {
 	o.UploadTTL = cmp.Or(o.UploadTTL, time.Hour)
+	o.UnfinishedTTL = cmp.Or(o.UnfinishedTTL, 24*time.Hour)
 	o.MaxUploadTTL = cmp.Or(o.MaxUploadTTL, 30*24*time.Hour)
 	o.SessionTTL = cmp.Or(o.SessionTTL, 7*24*time.Hour)
 	o.MaxSessionTTL = cmp.Or(o.MaxSessionTTL, 30*24*time.Hour)
@@ -229,6 +231,7 @@ type Store struct {
 	clock   clockGuard
 	probe   probe
 	events  eventClock
+	writers writers
 
 	incoming atomic.Int64 // announced bytes that are not written yet
 	free     freeSpace
@@ -244,7 +247,7 @@ type Store struct {
 // secret, reservations of dead daemons). Close it before the backends.
 func New(ctx context.Context, records Records, blobs Blobs, o Options) (*Store, error) {
 	s := &Store{records: records, blobs: blobs, o: o.withDefaults(), node: newKey(time.Now()), started: time.Now(),
-		buffers: newBuffers(), pending: map[Key]bool{}}
+		buffers: newBuffers(), pending: map[Key]bool{}, writers: writers{m: map[Key]*writer{}}}
 	if err := s.secret(ctx); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}

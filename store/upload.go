@@ -121,6 +121,9 @@ func unindex(tx Tx, f *found) error {
 }
 
 func eachIndex(f *found, do func(id []byte) error) error {
+	if f.file.open != nil && f.file.open.part {
+		return nil
+	}
 	if err := do(entry(byOwner(f.file.owner), f.fileKey)); err != nil {
 		return err
 	}
@@ -237,8 +240,11 @@ func (s *Store) storable(tx Tx, c Caller, ref Ref) (*found, error) {
 	if err := s.permit(c, f.action(), f.whose()); err != nil {
 		return nil, err
 	}
-	if f.file.stored {
+	switch {
+	case f.file.stored:
 		return nil, Refuse(Conflict, "the file has its content already")
+	case f.file.open != nil:
+		return nil, Refuse(Conflict, "an upload of the content has begun already")
 	}
 	return f, nil
 }
@@ -255,15 +261,9 @@ func (s *Store) StoreFile(ctx context.Context, c Caller, ref Ref, spec FileSpec,
 		if f, err = s.storable(tx, c, ref); err != nil {
 			return err
 		}
-		if f.file.name != "" {
-			spec.Name, spec.OriginalName = nil, nil
-		}
-		if f.file.mime != "" {
-			spec.Type = nil
-		}
-		spec.Size = nil
 		now := s.now()
-		if err := f.file.apply(spec, now, s.o.MaxSessionTTL); err != nil {
+		spec, err := f.file.fill(spec, now, s.o.MaxSessionTTL)
+		if err != nil {
 			return err
 		}
 		f.file.take(content, spec)
@@ -274,6 +274,19 @@ func (s *Store) StoreFile(ctx context.Context, c Caller, ref Ref, spec FileSpec,
 		return nil, err
 	}
 	return s.render(f, 0), nil
+}
+
+// fill applies what a client says together with a content: Name and Type only
+// where the file has none yet. It returns what was applied.
+func (f *fileRec) fill(spec FileSpec, now time.Time, most time.Duration) (FileSpec, error) {
+	if f.name != "" {
+		spec.Name, spec.OriginalName = nil, nil
+	}
+	if f.mime != "" {
+		spec.Type = nil
+	}
+	spec.Size = nil
+	return spec, f.apply(spec, now, most)
 }
 
 // updateContent is update for a function that attaches a content. If the

@@ -1,0 +1,434 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"hash"
+	"io"
+	"sync"
+	"time"
+)
+
+// Piece is one body of Append.
+type Piece struct {
+	Offset int64 // where it begins; only Progress.Offset is accepted (Conflict, OffsetError)
+	Size   int64 // of the body, -1 = not known
+	Length int64 // of the whole, if this request tells it, else -1
+	Last   bool  // the end of the body is the end of the whole
+	// Check is called after the whole body was read and before any of it is
+	// committed; its error is Append's, and nothing was appended. Without it
+	// stretches are committed as they come, and a body that breaks off has
+	// left what arrived of it.
+	Check func() error
+	// Interrupt makes a Read of the body that waits fail soon. It is called
+	// when a newer request goes on with the upload, from another goroutine,
+	// possibly after Append has returned.
+	Interrupt func()
+}
+
+// A stretch of a body is committed when it is stretchSize long, or has taken
+// stretchTime and is at least joinBelow long: so much may have to be sent again
+// when a daemon dies.
+const (
+	stretchSize = 64 << 20
+	stretchTime = 10 * time.Second
+)
+
+// Append adds a body at the end of an unfinished file. A writer that is still at
+// work there is ended; what it had received is kept, if it was committed before.
+// When the body breaks off its error is returned together with the progress
+// that was made.
+func (s *Store) Append(ctx context.Context, c Caller, ref Ref, r io.Reader, p Piece) (*Progress, error) {
+	if err := s.permit(c, ref.appending(), nil); err != nil {
+		return nil, err
+	}
+	f, err := s.openFileView(ctx, c, ref)
+	if err != nil {
+		return nil, err
+	}
+	leave := s.writers.enter(ctx, f.fileKey, p.Interrupt)
+	defer leave()
+	a := &appender{s: s, caller: c, ref: ref, piece: p, body: r}
+	if err := a.begin(ctx); err != nil {
+		return nil, err
+	}
+	// What is received is kept even if the client goes away meanwhile: its body
+	// ends by itself then.
+	ctx = context.WithoutCancel(ctx)
+	for !a.ended {
+		if err := a.stretch(ctx); err != nil {
+			return nil, refusal(err)
+		}
+	}
+	if a.broken != nil {
+		return s.progress(a.found, 0), &bodyError{a.broken}
+	}
+	return s.progress(a.found, 0), nil
+}
+
+// appender is one Append.
+type appender struct {
+	s      *Store
+	caller Caller
+	ref    Ref
+	piece  Piece
+	body   io.Reader
+
+	epoch  uint64
+	found  *found
+	offset int64     // of the next byte
+	hash   hash.Hash // of what is before it, nil = not known
+	last   *piece    // the last one, if it is to be joined with what comes
+	tail   bool      // what there is is a record, to be joined with what comes
+	ended  bool      // the body is read to its end, or broken
+	broken error     // what it broke with
+}
+
+// begin raises the epoch.
+func (a *appender) begin(ctx context.Context) error {
+	s := a.s
+	if a.piece.Size > 0 {
+		if err := s.room(a.piece.Size); err != nil {
+			return err
+		}
+	}
+	return s.update(ctx, func(tx Tx) error {
+		now := s.now()
+		f, err := s.unfinishedFile(tx, a.caller, a.ref, now)
+		if err != nil {
+			return err
+		}
+		u := f.file.open
+		switch {
+		case u.mode == byPosition:
+			return Refuse(Conflict, "this upload gets its content by position")
+		case a.piece.Offset != u.got:
+			return errOffset(u.got)
+		}
+		if err := s.tell(f, a.piece.Length); err != nil {
+			return err
+		}
+		if n := a.piece.Size; n >= 0 {
+			switch end := u.got + n; {
+			case u.length >= 0 && end > u.length, u.length >= 0 && a.piece.Last && end != u.length:
+				return errLength()
+			case s.o.FileSize > 0 && end > s.o.FileSize:
+				return errTooLarge(s.o.FileSize)
+			}
+		}
+		u.mode, u.writing = inOrder, true
+		u.epoch++
+		f.file.touch(now, s.o.UnfinishedTTL)
+		a.epoch, a.offset, a.hash, a.tail, a.last = u.epoch, u.got, s.resumeHash(u), u.tail, nil
+		if u.part {
+			a.hash = nil // the whole will have one
+		}
+		if u.pieces > 0 {
+			p, ok, err := pieceBelow(tx, f.fileKey, u.got)
+			if err != nil {
+				return err
+			}
+			if ok && p.run.size < joinBelow {
+				a.last = &p
+			}
+		}
+		a.found = f
+		return putFile(tx, f.fileKey, f.file)
+	})
+}
+
+// stretch receives and commits what comes next of the body.
+func (a *appender) stretch(ctx context.Context) error {
+	u := a.found.file.open
+	in := &inflow{r: a.body, room: -1, strict: a.piece.Check != nil, begin: time.Now()}
+	if u.length >= 0 {
+		in.room, in.over = u.length-a.offset, errLength()
+	}
+	if most := a.s.o.FileSize; most > 0 && (in.room < 0 || most-a.offset < in.room) {
+		in.room, in.over = most-a.offset, errTooLarge(most)
+	}
+	prefix, err := a.prefix(ctx)
+	if err != nil {
+		return err
+	}
+	content, err := a.receive(ctx, prefix, in)
+	if err != nil {
+		return err
+	}
+	defer content.Discard()
+	a.ended, a.broken = in.ended, in.broken
+	if a.ended && a.broken == nil && a.piece.Check != nil {
+		if err := a.piece.Check(); err != nil {
+			return err
+		}
+	}
+	return a.commit(ctx, content, int64(len(prefix)), in.n)
+}
+
+// prefix reads what is written again together with what comes.
+func (a *appender) prefix(ctx context.Context) ([]byte, error) {
+	if a.tail {
+		var doc []byte
+		err := a.s.view(ctx, func(tx Tx) error {
+			d, err := tx.Get(ContentRecords, a.found.fileKey[:])
+			doc = bytes.Clone(d)
+			return err
+		})
+		if err == nil && int64(len(doc)) != a.offset {
+			err = fmt.Errorf("content of %s: %d bytes of %d: %w", a.found.fileKey, len(doc), a.offset, io.ErrUnexpectedEOF)
+		}
+		return doc, err
+	}
+	if a.last == nil {
+		return nil, nil
+	}
+	r, err := a.s.blobs.Open(ctx, a.last.run.blob(0), 0, a.last.run.size)
+	if err != nil {
+		return nil, fmt.Errorf("open content: %w", err)
+	}
+	defer r.Close()
+	buf := make([]byte, a.last.run.size)
+	if _, err := io.ReadFull(r, buf); err != nil {
+		return nil, fmt.Errorf("read content: %w", err)
+	}
+	return buf, nil
+}
+
+// receive makes prefix and stretch durable, or keeps them in memory where they
+// are all there is and little. It returns nil if the stretch is empty.
+func (a *appender) receive(ctx context.Context, prefix []byte, in *inflow) (*Content, error) {
+	// Nothing is written for nothing.
+	first := make([]byte, 512)
+	n, err := in.Read(first)
+	for n == 0 && err == nil {
+		n, err = in.Read(first)
+	}
+	if err != nil && err != io.EOF {
+		return nil, &bodyError{err}
+	}
+	if n == 0 {
+		return nil, nil
+	}
+	b := &body{ctx: ctx, s: a.s, r: io.MultiReader(bytes.NewReader(prefix), bytes.NewReader(first[:n]), in), want: -1, space: spaceStep}
+	if a.piece.Size >= 0 {
+		b.most = int64(len(prefix)) + a.piece.Size
+	}
+	if a.hash != nil {
+		b.hash = &skipHash{a.hash, len(prefix)}
+	}
+	c := &Content{s: a.s}
+	u := a.found.file.open
+	if u.pieces == 0 && !u.part && b.most <= a.s.o.Inline {
+		c, err = a.s.receive(ctx, b)
+	} else {
+		err = a.s.receiveRun(ctx, b, c)
+	}
+	a.s.stats.bytesIn.Add(-int64(len(prefix)))
+	c.crc = b.crc
+	return c, err
+}
+
+// commit appends what was received: n bytes behind a prefix that was there.
+func (a *appender) commit(ctx context.Context, content *Content, prefix, n int64) error {
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
+	s := a.s
+	complete := false
+	work := func(tx Tx) error {
+		now := s.now()
+		f, err := s.unfinishedFile(tx, a.caller, a.ref, now)
+		if err != nil {
+			return err
+		}
+		u := f.file.open
+		if u.epoch != a.epoch || u.got != a.offset {
+			return errSuperseded
+		}
+		u.writing = !a.ended
+		var added *piece
+		if content != nil {
+			if err := s.charge(tx, f, n); err != nil {
+				return err
+			}
+			if u.got == 0 {
+				f.file.mime = typeOf(f.file.mime, f.file.name, content.head)
+			}
+			if added, err = a.keep(tx, f, content, prefix, now); err != nil {
+				return err
+			}
+			u.got += n
+			u.keepHash(a.hash)
+			f.file.touch(now, s.o.UnfinishedTTL)
+		}
+		if a.ended && a.broken == nil && a.piece.Last {
+			if err := s.tell(f, u.got); err != nil {
+				return err
+			}
+			if !u.complete() {
+				return errLength()
+			}
+		}
+		a.found = f
+		if complete = u.complete(); !complete {
+			return putFile(tx, f.fileKey, f.file)
+		}
+		all, err := pieces(tx, f.fileKey)
+		if err != nil {
+			return err
+		}
+		if added != nil {
+			if i := len(all) - 1; i >= 0 && all[i].from == added.from {
+				all = all[:i]
+			}
+			all = append(all, *added)
+		}
+		return s.finish(tx, f, all, a.hash, now)
+	}
+	var err error
+	if content == nil {
+		err = s.update(ctx, work)
+	} else {
+		err = s.updateContent(ctx, content, work)
+	}
+	if err != nil {
+		return err
+	}
+	a.offset += n
+	if content != nil {
+		a.tail, a.last = content.inline != nil, nil
+	}
+	a.ended = a.ended || complete
+	return nil
+}
+
+// commitTimeout bounds an Update whose client may be gone.
+const commitTimeout = 30 * time.Second
+
+// keep puts a received content in the place of what it was joined with.
+func (a *appender) keep(tx Tx, f *found, content *Content, prefix int64, now time.Time) (*piece, error) {
+	u := f.file.open
+	if content.inline != nil {
+		u.tail, f.file.crc = true, content.crc
+		return nil, tx.Put(ContentRecords, f.fileKey[:], *content.inline, time.Time{})
+	}
+	if u.tail {
+		u.tail = false
+		if err := tx.Delete(ContentRecords, f.fileKey[:]); err != nil {
+			return nil, err
+		}
+	}
+	if a.last != nil {
+		if err := a.s.discardRun(tx, a.last.run, now); err != nil {
+			return nil, err
+		}
+		u.pieces--
+	}
+	if u.pieces++; u.pieces > maxPieces {
+		return nil, Refuse(TooLarge, fmt.Sprintf("too many pieces: at most %d, larger ones are needed", maxPieces))
+	}
+	p := &piece{from: a.offset - prefix, run: content.run, crc: content.crc}
+	if err := tx.Put(IndexRecords, runID(p.run.key), f.fileKey[:], time.Time{}); err != nil {
+		return nil, err
+	}
+	return p, p.put(tx, f.fileKey)
+}
+
+// inflow is what is read of a body until it is committed.
+type inflow struct {
+	r      io.Reader
+	room   int64 // bytes that may come, -1 = any number
+	over   error // what more than that are refused with
+	strict bool  // all of the body, or nothing
+	begin  time.Time
+
+	n      int64
+	ended  bool  // the body is at its end, or broken
+	broken error // what it broke with; not if strict
+}
+
+func (s *inflow) Read(p []byte) (int, error) {
+	if s.ended || !s.strict && (s.n >= stretchSize || s.n >= joinBelow && time.Since(s.begin) > stretchTime) {
+		return 0, io.EOF
+	}
+	most := int64(len(p))
+	if !s.strict {
+		most = min(most, stretchSize-s.n)
+	}
+	if s.room >= 0 {
+		most = min(most, s.room-s.n+1) // one more tells whether there are more
+	}
+	n, err := s.r.Read(p[:most])
+	s.n += int64(n)
+	switch {
+	case s.room >= 0 && s.n > s.room:
+		return 0, s.over
+	case err == nil:
+		return n, nil
+	case err != io.EOF && s.strict:
+		return n, err
+	case err != io.EOF:
+		s.broken = err
+	}
+	s.ended = true
+	return n, io.EOF
+}
+
+// writers knows the Appends that are at work in this process, so that a newer
+// one need not wait until an older one finds out by itself.
+type writers struct {
+	mu sync.Mutex
+	m  map[Key]*writer // guarded by mu
+}
+
+type writer struct {
+	interrupt func()
+	done      chan struct{}
+}
+
+// writerWait is how long an interrupted writer is given to commit what it has.
+const writerWait = 2 * time.Second
+
+// enter makes the caller the writer of a file, in the place of an older one.
+func (w *writers) enter(ctx context.Context, key Key, interrupt func()) (leave func()) {
+	if interrupt == nil {
+		interrupt = func() {}
+	}
+	own := &writer{interrupt, make(chan struct{})}
+	w.mu.Lock()
+	old := w.m[key]
+	w.m[key] = own
+	w.mu.Unlock()
+	old.end(ctx)
+	return func() {
+		close(own.done)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.m[key] == own {
+			delete(w.m, key)
+		}
+	}
+}
+
+// interrupt ends the writer of a file, if there is one.
+func (w *writers) interrupt(ctx context.Context, key Key) {
+	w.mu.Lock()
+	old := w.m[key]
+	w.mu.Unlock()
+	old.end(ctx)
+}
+
+// end interrupts a writer and waits for it, for a while.
+func (w *writer) end(ctx context.Context) {
+	if w == nil {
+		return
+	}
+	w.interrupt()
+	timer := time.NewTimer(writerWait)
+	defer timer.Stop()
+	select {
+	case <-w.done:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,136 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// mostParts is how many parts one file may be made of.
+const mostParts = 1000
+
+// Concat makes an upload of parts (Begin.Part) that are complete, in their
+// order. No byte is copied: the parts are used up by it, in the same Update, so
+// that no two files ever share a content. Asking again with the same parts is
+// refused (NotFound), unless nothing was made of them. The digest is computed as
+// Finish does it.
+func (s *Store) Concat(ctx context.Context, c Caller, spec FileSpec, parts []Ref) (*Progress, error) {
+	if err := s.permit(c, toUpload, nil); err != nil {
+		return nil, err
+	}
+	if len(parts) < 1 || len(parts) > mostParts {
+		return nil, Refuse(Invalid, fmt.Sprintf("1 to %d parts are needed", mostParts))
+	}
+	now := s.now()
+	f := &found{fileKey: newKey(now), file: &fileRec{owner: c.Name, ttl: s.o.UploadTTL, created: now}}
+	if err := f.file.apply(spec, now, s.o.MaxUploadTTL); err != nil {
+		return nil, err
+	}
+	var all []piece
+	err := s.view(ctx, func(tx Tx) (err error) {
+		_, all, err = s.parts(tx, c, parts)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	sum, err := s.rehash(ctx, all)
+	if err != nil {
+		return nil, err
+	}
+	head, err := s.headOf(all)
+	if err != nil {
+		return nil, err
+	}
+	f.file.mime = typeOf(f.file.mime, f.file.name, head)
+	err = s.update(ctx, func(tx Tx) error {
+		now := s.now()
+		found, all, err := s.parts(tx, c, parts)
+		if err != nil {
+			return err
+		}
+		var size int64
+		for _, part := range found {
+			if err := tx.Delete(FileRecords, part.fileKey[:]); err != nil {
+				return err
+			}
+			size += part.file.open.got
+		}
+		for _, p := range all {
+			if err := tx.Put(IndexRecords, runID(p.run.key), f.fileKey[:], time.Time{}); err != nil {
+				return err
+			}
+		}
+		for _, part := range found {
+			own, err := pieces(tx, part.fileKey)
+			if err != nil {
+				return err
+			}
+			for _, p := range own {
+				if err := tx.Delete(IndexRecords, pieceID(part.fileKey, p.from)); err != nil {
+					return err
+				}
+			}
+		}
+		if s.o.FileSize > 0 && size > s.o.FileSize {
+			return errTooLarge(s.o.FileSize)
+		}
+		f.file.open = &unfinished{length: size, got: size}
+		f.file.runs = nil
+		if err := s.finish(tx, f, all, sum, now); err != nil {
+			return err
+		}
+		return s.index(tx, f)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s.progress(f, 0), nil
+}
+
+// parts finds complete parts and their pieces, placed one behind the other.
+func (s *Store) parts(tx Tx, c Caller, refs []Ref) (found []*found, all []piece, err error) {
+	seen := map[Key]bool{}
+	var at int64
+	for _, ref := range refs {
+		f, err := s.openFile(tx, c, Ref{File: ref.File}, s.now())
+		if err != nil {
+			return nil, nil, err
+		}
+		switch u := f.file.open; {
+		case u == nil || !u.part:
+			return nil, nil, Refuse(Invalid, "only uploads that were begun as parts can be joined")
+		case !u.complete():
+			return nil, nil, Refuse(Conflict, "a part is not complete")
+		case seen[f.fileKey]:
+			return nil, nil, Refuse(Invalid, "a part is named twice")
+		}
+		seen[f.fileKey] = true
+		own, err := pieces(tx, f.fileKey)
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, p := range own {
+			p.from += at
+			all = append(all, p)
+		}
+		at += f.file.open.got
+		found = append(found, f)
+	}
+	return found, all, nil
+}
+
+// headOf reads the first bytes of a content, to guess a type from.
+func (s *Store) headOf(all []piece) ([]byte, error) {
+	if len(all) == 0 {
+		return nil, nil
+	}
+	d := &Download{s: s, file: &File{Size: all[0].run.size}, runs: []run{all[0].run}}
+	defer d.closePart()
+	head := make([]byte, min(sniffLen, all[0].run.size))
+	n, err := d.Read(head)
+	if err != nil {
+		return nil, fmt.Errorf("read content: %w", err)
+	}
+	return head[:n], nil
+}

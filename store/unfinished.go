@@ -1,0 +1,574 @@
+package store
+
+import (
+	"context"
+	"encoding"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash"
+	"slices"
+	"time"
+)
+
+// An unfinished file is one whose content arrives in several requests: in
+// order (Append), or by position (WriteAt). What of it is durable is told by
+// its record alone:
+//
+//   - Beginning to append raises the epoch in the record, and what is appended is
+//     committed under that epoch or not at all. The newest writer wins at once,
+//     without a lock: one that hangs is too old when it comes back.
+//   - A piece is committed in the Update that checks the offset it belongs to. A
+//     piece by position is committed into a hole, or not at all.
+//   - A piece below joinBelow is written again together with the one after it, so
+//     that a content of many small requests does not become many small blobs.
+
+// Bounds of unfinished files.
+const (
+	joinBelow = 1 << 20
+	maxPieces = 50_000
+	// maxRehash is up to which size a content that did not arrive in order is
+	// read again for its digest; beyond it has none.
+	maxRehash = 4 << 30
+)
+
+// How an unfinished file gets its content.
+const (
+	undecided uint8 = iota
+	inOrder
+	byPosition
+)
+
+// unfinished is what the record of an unfinished file has more than others.
+type unfinished struct {
+	length  int64  // of the whole, -1 = not known yet
+	got     int64  // bytes that are durable
+	pieces  int64  // blobs they are in
+	epoch   uint64 // of the newest writer
+	writing bool   // a writer of this epoch may still be at work
+	mode    uint8
+	part    bool   // for Concat
+	tail    bool   // the bytes are a record of their own and no blob
+	hash    []byte // state of SHA-256 after got bytes; in order only
+}
+
+// complete tells whether nothing is missing any more, which only parts are
+// while they are unfinished.
+func (u *unfinished) complete() bool { return u.length == u.got }
+
+func (u *unfinished) encode() []byte {
+	var e encoder
+	e.uint(1, uint64(u.length+1))
+	e.uint(2, uint64(u.got))
+	e.uint(3, uint64(u.pieces))
+	e.uint(4, u.epoch)
+	e.uint(5, uint64(u.mode))
+	e.uint(6, flag(u.writing)|flag(u.part)<<1|flag(u.tail)<<2|1<<3) // never nothing
+	e.bytes(7, u.hash)
+	return e
+}
+
+func decodeUnfinished(b []byte) (*unfinished, error) {
+	u := &unfinished{length: -1}
+	for x, err := range fields(b) {
+		if err != nil {
+			return nil, err
+		}
+		switch x.n {
+		case 1:
+			u.length = int64(x.v) - 1
+		case 2:
+			u.got = int64(x.v)
+		case 3:
+			u.pieces = int64(x.v)
+		case 4:
+			u.epoch = x.v
+		case 5:
+			u.mode = uint8(x.v)
+		case 6:
+			u.writing, u.part, u.tail = x.v&1 != 0, x.v&2 != 0, x.v&4 != 0
+		case 7:
+			u.hash = slices.Clone(x.raw)
+		}
+	}
+	return u, nil
+}
+
+// piece is a durable stretch of an unfinished file, a record of its own.
+type piece struct {
+	from int64
+	run  run
+	crc  uint32 // CRC-32 (IEEE)
+}
+
+func (p piece) end() int64 { return p.from + p.run.size }
+
+func piecesOf(file Key) []byte { return append([]byte{'p'}, file[:]...) }
+
+func pieceID(file Key, from int64) []byte {
+	return binary.BigEndian.AppendUint64(piecesOf(file), uint64(from))
+}
+
+func (p piece) put(tx Tx, file Key) error {
+	var e encoder
+	e.bytes(1, p.run.encode())
+	e.uint(2, uint64(p.crc))
+	return tx.Put(IndexRecords, pieceID(file, p.from), e, time.Time{})
+}
+
+func decodePiece(file Key, item Item) (p piece, err error) {
+	at := item.ID[len(piecesOf(file)):]
+	if len(at) != 8 {
+		return p, errCodec
+	}
+	p.from = int64(binary.BigEndian.Uint64(at))
+	for x, err := range fields(item.Doc) {
+		if err != nil {
+			return p, err
+		}
+		switch x.n {
+		case 1:
+			if p.run, err = decodeRun(x.raw); err != nil {
+				return p, err
+			}
+		case 2:
+			p.crc = uint32(x.v)
+		}
+	}
+	return p, nil
+}
+
+// pieces reads all pieces of a file in their order. It does not see what the
+// transaction itself wrote.
+func pieces(tx Tx, file Key) (all []piece, err error) {
+	for item, err := range tx.Scan(IndexRecords, piecesOf(file), nil) {
+		if err != nil {
+			return nil, err
+		}
+		p, err := decodePiece(file, item)
+		if err != nil {
+			return nil, fmt.Errorf("piece %x: %w", item.ID, err)
+		}
+		all = append(all, p)
+	}
+	slices.Reverse(all)
+	return all, nil
+}
+
+// pieceBelow reads the last piece that begins below at; ok is false where there
+// is none. It does not see what the transaction itself wrote.
+func pieceBelow(tx Tx, file Key, at int64) (p piece, ok bool, err error) {
+	for item, err := range tx.Scan(IndexRecords, piecesOf(file), pieceID(file, at)) {
+		if err != nil {
+			return p, false, err
+		}
+		p, err = decodePiece(file, item)
+		return p, err == nil, err
+	}
+	return p, false, nil
+}
+
+// Begin describes a content that arrives in several requests.
+type Begin struct {
+	Length int64 // bytes of the whole, -1 = not known yet
+	// Part makes a part for Concat: it is in no list and cannot be downloaded.
+	Part bool
+}
+
+// Progress is what a client must know to go on.
+type Progress struct {
+	File    *File     // StateUploading, or StateUploaded once it is complete
+	Offset  int64     // bytes that are durable, from the beginning without a hole
+	Length  int64     // of the whole, -1 = not known yet
+	Part    bool      // a part for Concat: complete when Offset is Length
+	Expires time.Time // when an unfinished file is given up; else when the file ends
+}
+
+// Complete tells whether all of the content is there.
+func (p *Progress) Complete() bool { return p.Offset == p.Length }
+
+// OffsetError is the cause of a refusal (Conflict) of bytes for another offset
+// than the one that is next. [errors.As] finds it.
+type OffsetError struct{ Offset int64 }
+
+func (e *OffsetError) Error() string {
+	return fmt.Sprintf("the next byte is that at offset %d", e.Offset)
+}
+
+// Causes of refusals (Conflict) that [errors.Is] finds.
+var (
+	ErrComplete = errors.New("the content is complete")
+	ErrLength   = errors.New("the length contradicts what is known")
+)
+
+func errComplete() *Error {
+	return RefuseCause(Conflict, "the upload is complete", ErrComplete)
+}
+
+func errLength() *Error {
+	return RefuseCause(Conflict, "the length contradicts what was said or sent before", ErrLength)
+}
+
+func errOffset(n int64) *Error {
+	return RefuseCause(Conflict, fmt.Sprintf("the upload goes on at offset %d", n), &OffsetError{n})
+}
+
+var errSuperseded = Refuse(Conflict, "another request goes on with this upload")
+
+// BeginUpload makes an unfinished upload. A length of 0 completes it at once.
+// Its TTL begins when it is complete; until then it is given up
+// Options.UnfinishedTTL after its last byte.
+func (s *Store) BeginUpload(ctx context.Context, c Caller, spec FileSpec, b Begin) (*Progress, error) {
+	if err := s.permit(c, toUpload, nil); err != nil {
+		return nil, err
+	}
+	if err := s.mayHold(ctx, c.Name, max(b.Length, 0)); err != nil {
+		return nil, err
+	}
+	now := s.now()
+	f := &found{fileKey: newKey(now), file: &fileRec{owner: c.Name, ttl: s.o.UploadTTL, created: now}}
+	if err := f.file.apply(spec, now, s.o.MaxUploadTTL); err != nil {
+		return nil, err
+	}
+	f.file.size = 0
+	err := s.update(ctx, func(tx Tx) error {
+		if err := s.begin(tx, f, b, now); err != nil {
+			return err
+		}
+		return s.index(tx, f)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s.progress(f, 0), nil
+}
+
+// BeginFile makes a session's file without content an unfinished one. spec may
+// set Name and Type where the file has none yet.
+func (s *Store) BeginFile(ctx context.Context, c Caller, ref Ref, spec FileSpec, b Begin) (*Progress, error) {
+	if err := s.MayStore(ctx, c, ref, max(b.Length, 0)); err != nil {
+		return nil, err
+	}
+	b.Part = false
+	var f *found
+	err := s.update(ctx, func(tx Tx) error {
+		var err error
+		if f, err = s.storable(tx, c, ref); err != nil {
+			return err
+		}
+		now := s.now()
+		if _, err := f.file.fill(spec, now, s.o.MaxSessionTTL); err != nil {
+			return err
+		}
+		return s.begin(tx, f, b, now)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s.progress(f, 0), nil
+}
+
+// begin makes a file unfinished and writes its record.
+func (s *Store) begin(tx Tx, f *found, b Begin, now time.Time) error {
+	f.file.open = &unfinished{length: max(b.Length, -1), part: b.Part}
+	f.file.touch(now, s.o.UnfinishedTTL)
+	if b.Length == 0 {
+		return s.finish(tx, f, nil, nil, now)
+	}
+	return putFile(tx, f.fileKey, f.file)
+}
+
+// touch notes that an unfinished file goes on.
+func (f *fileRec) touch(now time.Time, ttl time.Duration) {
+	f.updated, f.expires = now, now.Add(ttl)
+}
+
+// openFile finds a file whose content the caller may add to, or has added.
+func (s *Store) openFile(tx Tx, c Caller, ref Ref, now time.Time) (*found, error) {
+	f, err := s.find(tx, Ref{Session: ref.Session, File: ref.File}, now)
+	if err != nil {
+		return nil, err
+	}
+	a := f.action()
+	if f.session == nil {
+		a = toAppend
+	}
+	if err := s.permit(c, a, f.whose()); err != nil {
+		return nil, err
+	}
+	if f.file.open == nil && !f.file.stored {
+		return nil, Refuse(Conflict, "no upload has begun")
+	}
+	return f, nil
+}
+
+// unfinishedFile is openFile for one that is not complete.
+func (s *Store) unfinishedFile(tx Tx, c Caller, ref Ref, now time.Time) (*found, error) {
+	f, err := s.openFile(tx, c, ref, now)
+	if err == nil && (f.file.stored || f.file.open.complete()) {
+		return nil, errComplete()
+	}
+	return f, err
+}
+
+// progress makes the public form of how far a file is, of a file that has been
+// downloaded so often.
+func (s *Store) progress(f *found, downloads int64) *Progress {
+	p := &Progress{File: s.render(f, downloads), Offset: f.file.size, Length: f.file.size, Expires: f.expires()}
+	if u := f.file.open; u != nil {
+		p.Offset, p.Length, p.Part = u.got, u.length, u.part
+	}
+	return p
+}
+
+// Progress tells how far a file is. A writer that is at work on it is ended, so
+// that the offset stays true until the caller goes on; what that writer had
+// received by then is kept.
+func (s *Store) Progress(ctx context.Context, c Caller, ref Ref) (p *Progress, err error) {
+	if err := s.permit(c, ref.appending(), nil); err != nil {
+		return nil, err
+	}
+	f, err := s.openFileView(ctx, c, ref)
+	if err != nil {
+		return nil, err
+	}
+	if f.file.open != nil && f.file.open.mode != byPosition {
+		s.writers.interrupt(ctx, f.fileKey)
+		if f, err = s.openFileView(ctx, c, ref); err != nil {
+			return nil, err
+		}
+	}
+	if u := f.file.open; u != nil && u.writing {
+		// It is on another node, or died: its epoch is over.
+		err = s.update(ctx, func(tx Tx) error {
+			var err error
+			if f, err = s.openFile(tx, c, ref, s.now()); err != nil || f.file.open == nil || !f.file.open.writing {
+				return err
+			}
+			f.file.open.epoch++
+			f.file.open.writing = false
+			return putFile(tx, f.fileKey, f.file)
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	p = s.progress(f, 0)
+	if u := f.file.open; u != nil && u.mode == byPosition {
+		err = s.view(ctx, func(tx Tx) error {
+			p.Offset = 0
+			all, err := pieces(tx, f.fileKey)
+			for _, piece := range all {
+				if piece.from != p.Offset {
+					break
+				}
+				p.Offset = piece.end()
+			}
+			return err
+		})
+	}
+	return p, err
+}
+
+func (s *Store) openFileView(ctx context.Context, c Caller, ref Ref) (f *found, err error) {
+	err = s.view(ctx, func(tx Tx) error {
+		f, err = s.openFile(tx, c, ref, s.now())
+		return err
+	})
+	return f, err
+}
+
+// SetLength tells the length of a whole whose length was not known. The same
+// length may be told again; another one, or one below what is there already, is
+// refused (Conflict, ErrLength).
+func (s *Store) SetLength(ctx context.Context, c Caller, ref Ref, length int64) (*Progress, error) {
+	if err := s.permit(c, ref.appending(), nil); err != nil {
+		return nil, err
+	}
+	var f *found
+	err := s.update(ctx, func(tx Tx) error {
+		var err error
+		now := s.now()
+		if f, err = s.openFile(tx, c, ref, now); err != nil {
+			return err
+		}
+		u := f.file.open
+		if u == nil {
+			if length != f.file.size {
+				return errLength()
+			}
+			return nil
+		}
+		if err := s.tell(f, length); err != nil {
+			return err
+		}
+		if u.mode != byPosition && u.complete() {
+			all, err := pieces(tx, f.fileKey)
+			if err != nil {
+				return err
+			}
+			return s.finish(tx, f, all, s.resumeHash(u), now)
+		}
+		return putFile(tx, f.fileKey, f.file)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s.progress(f, 0), nil
+}
+
+// tell notes the length of the whole, -1 = not told.
+func (s *Store) tell(f *found, length int64) error {
+	u := f.file.open
+	switch {
+	case length < 0 || length == u.length:
+		return nil
+	case u.length >= 0 || length < u.got:
+		return errLength()
+	case s.o.FileSize > 0 && length > s.o.FileSize:
+		return errTooLarge(s.o.FileSize)
+	}
+	u.length = length
+	return nil
+}
+
+// finish makes a file that has all of its content a finished one, with the
+// pieces given (in order, without holes; none: the content is a record of its
+// own, or empty), and writes its record. sum gives the digest, nil: none is
+// known. A part stays as it is until it is used.
+func (s *Store) finish(tx Tx, f *found, all []piece, sum hash.Hash, now time.Time) error {
+	rec := f.file
+	u := rec.open
+	u.writing = false
+	if !u.tail {
+		rec.crc = 0
+		for _, p := range all {
+			rec.crc = combineCRC(rec.crc, p.crc, p.run.size)
+		}
+	}
+	if u.part {
+		return putFile(tx, f.fileKey, rec)
+	}
+	rec.open, rec.stored, rec.size, rec.updated = nil, true, u.got, now
+	rec.sha = nil
+	if sum == nil && u.got == 0 {
+		sum = s.newHash(nil)
+	}
+	if sum != nil {
+		rec.sha = sum.Sum(nil)
+	}
+	if rec.name == "" {
+		rec.name, rec.original = "unnamed", "unnamed"
+	}
+	if rec.mime == "" {
+		rec.mime = typeOf("", rec.name, nil)
+	}
+	rec.expires = time.Time{}
+	if rec.ttl > 0 {
+		rec.expires = now.Add(rec.ttl)
+	}
+	rec.inline = u.tail
+	if u.got == 0 {
+		rec.inline = true
+		if err := tx.Put(ContentRecords, f.fileKey[:], nil, time.Time{}); err != nil {
+			return err
+		}
+	}
+	for _, p := range all {
+		rec.runs = append(rec.runs, p.run)
+		if err := tx.Delete(IndexRecords, pieceID(f.fileKey, p.from)); err != nil {
+			return err
+		}
+	}
+	usage, err := getUsage(tx, f.owner())
+	if err != nil {
+		return err
+	}
+	usage.files++
+	if err := tx.Put(UsageRecords, usageID(f.owner()), usage.encode(), time.Time{}); err != nil {
+		return err
+	}
+	if err := s.emitFile(tx, now, FileUploaded, f.fileKey, rec, 0); err != nil {
+		return err
+	}
+	return putFile(tx, f.fileKey, rec)
+}
+
+// charge adds bytes to what the owner of a file has stored.
+func (s *Store) charge(tx Tx, f *found, n int64) error {
+	usage, err := getUsage(tx, f.owner())
+	if err != nil {
+		return err
+	}
+	if err := s.quota(usage, n); err != nil {
+		return err
+	}
+	usage.bytes += n
+	return tx.Put(UsageRecords, usageID(f.owner()), usage.encode(), time.Time{})
+}
+
+// abandon removes the pieces of an unfinished file; the room they take is given
+// back by the dropper.
+func (s *Store) abandon(tx Tx, key Key, u *unfinished, now time.Time) error {
+	if u.tail {
+		if err := tx.Delete(ContentRecords, key[:]); err != nil {
+			return err
+		}
+	}
+	all, err := pieces(tx, key)
+	if err != nil {
+		return err
+	}
+	for _, p := range all {
+		if err := tx.Delete(IndexRecords, pieceID(key, p.from)); err != nil {
+			return err
+		}
+		if err := s.discardRun(tx, p.run, now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// discardRun queues a run that a record refers to for deletion.
+func (s *Store) discardRun(tx Tx, r run, now time.Time) error {
+	if err := tx.Delete(IndexRecords, runID(r.key)); err != nil {
+		return err
+	}
+	return s.trash(tx, r, 1, now)
+}
+
+// resumeHash gives the SHA-256 of what is there so far, nil if it is not known.
+func (s *Store) resumeHash(u *unfinished) hash.Hash {
+	h := s.newHash(nil)
+	if h == nil || u.got == 0 {
+		return h
+	}
+	if len(u.hash) == 0 || h.(encoding.BinaryUnmarshaler).UnmarshalBinary(u.hash) != nil {
+		return nil
+	}
+	return h
+}
+
+// keepHash notes the state of a digest in the record.
+func (u *unfinished) keepHash(h hash.Hash) {
+	u.hash = nil
+	if h != nil {
+		u.hash, _ = h.(encoding.BinaryMarshaler).MarshalBinary() // of crypto/sha256: never fails
+	}
+}
+
+// skipHash is a hash that has seen the first bytes already.
+type skipHash struct {
+	hash.Hash
+	skip int
+}
+
+func (h *skipHash) Write(p []byte) (int, error) {
+	n := min(h.skip, len(p))
+	h.skip -= n
+	_, _ = h.Hash.Write(p[n:]) // never fails
+	return len(p), nil
+}
+
+var _ hash.Hash = (*skipHash)(nil)
