@@ -33,6 +33,7 @@ func TestArrows(t *testing.T) {
 		"server/archive":             {},
 		"server/dialect":             {"store", "server/reply", "server/multipart"},
 		"server/*":                   {"store", "api", "server/reply", "server/page", "server/dialect"},
+		"server/extrahorizon":        {"store", "api", "server/reply", "server/dialect", "server/multipart", "server/extrahorizon/rql", "server/extrahorizon/oauth1"},
 		"server/extrahorizon/rql":    {},
 		"server/extrahorizon/oauth1": {},
 		"reaper":                     {"store"},

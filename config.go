@@ -409,6 +409,18 @@ func (c *Config) users() []server.User {
 	return users
 }
 
+// extraHorizon is apis.extrahorizon as the server takes it; nil: switched off.
+func (c *Config) extraHorizon() *server.ExtraHorizon {
+	if !c.APIs.ExtraHorizon.Enabled {
+		return nil
+	}
+	o := new(server.ExtraHorizon)
+	for _, client := range c.APIs.ExtraHorizon.Clients {
+		o.Clients = append(o.Clients, server.ExtraHorizonClient(client))
+	}
+	return o
+}
+
 // Write prints the configuration as YAML, secrets masked.
 func (c *Config) Write(w io.Writer) error {
 	v := viper.New()

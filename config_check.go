@@ -44,6 +44,7 @@ func (c *Config) check(failed map[string]bool) []error {
 	c.checkServer(k)
 	c.checkStore(k)
 	c.checkAuth(k)
+	c.checkClients(k)
 	c.checkWebhooks(k)
 
 	k.duration("server.shutdown_grace", c.Server.ShutdownGrace, 0)
@@ -139,6 +140,22 @@ func (c *Config) checkAuth(k *configCheck) {
 		}
 		if err != nil {
 			k.problems = append(k.problems, fmt.Errorf("%s.password: %w", key, err))
+		}
+	}
+}
+
+func (c *Config) checkClients(k *configCheck) {
+	if k.failed["apis.extrahorizon.clients"] {
+		return
+	}
+	seen := make(map[string]bool)
+	for i, client := range c.APIs.ExtraHorizon.Clients {
+		key := fmt.Sprintf("apis.extrahorizon.clients[%d]", i)
+		k.want(client.ID != "" || client.ConsumerKey != "", key, "", "an id or a consumer_key")
+		k.want((client.ConsumerKey == "") == (client.ConsumerSecret == ""), key, client.ConsumerKey, "consumer_key and consumer_secret together")
+		for name, id := range map[string]string{"id": client.ID, "consumer_key": client.ConsumerKey} {
+			k.want(id == "" || !seen[name+id], key+"."+name, id, "every one once")
+			seen[name+id] = true
 		}
 	}
 }

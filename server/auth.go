@@ -2,10 +2,12 @@ package server
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"hash/maphash"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/netip"
 	"runtime"
@@ -14,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"fileshare/server/dialect"
 	"fileshare/store"
 )
 
@@ -76,6 +79,10 @@ type AccountsOptions struct {
 	Log     *slog.Logger // default: discards
 }
 
+// leastKey is the least length of an API key: unlike passwords they are not
+// throttled, so they must not be guessed.
+const leastKey = 16
+
 // hashWait is how long a login waits for its turn to be hashed.
 const hashWait = 10 * time.Second
 
@@ -96,7 +103,9 @@ type Accounts struct {
 // accountTable is immutable.
 type accountTable struct {
 	accounts map[string]*account
-	names    []string // sorted
+	emails   map[string]*account
+	keys     map[[sha256.Size]byte]*account // by the hash of the API key
+	names    []string                       // sorted
 	seed     maphash.Seed
 }
 
@@ -169,7 +178,7 @@ func NewAccounts(o AccountsOptions) (*Accounts, error) {
 // configuredAccounts checks the users of the configuration and reports all
 // that is wrong at once.
 func configuredAccounts(o AccountsOptions) (map[string]*account, error) {
-	configured := make(map[string]*account)
+	configured, keys := make(map[string]*account), make(map[string]bool)
 	var problems []error
 	for i, u := range o.Users {
 		acc := &account{User: u}
@@ -181,6 +190,12 @@ func configuredAccounts(o AccountsOptions) (map[string]*account, error) {
 			acc.hash, err = parsePassword(u.Password)
 		}
 		acc.Password = "" // nobody reads it from here on
+		if err == nil && u.APIKey != "" {
+			if len(u.APIKey) < leastKey || keys[u.APIKey] {
+				err = fmt.Errorf("api_key must have at least %d characters and be nobody else's", leastKey)
+			}
+			keys[u.APIKey] = true
+		}
 		if err != nil {
 			problems = append(problems, fmt.Errorf("user %d (%q): %w", i+1, u.Name, err))
 			continue
@@ -199,7 +214,7 @@ func configuredAccounts(o AccountsOptions) (map[string]*account, error) {
 }
 
 func newTable(configured map[string]*account, fromFile map[string]passwordHash) *accountTable {
-	t := &accountTable{accounts: make(map[string]*account), seed: maphash.MakeSeed()}
+	t := &accountTable{accounts: make(map[string]*account), emails: make(map[string]*account), keys: make(map[[sha256.Size]byte]*account), seed: maphash.MakeSeed()}
 	for name, acc := range configured {
 		if acc.hash.matches != nil {
 			t.accounts[name] = acc
@@ -213,8 +228,17 @@ func newTable(configured map[string]*account, fromFile map[string]passwordHash) 
 			t.accounts[name] = &account{User: acc.User, hash: hash}
 		}
 	}
-	for name := range t.accounts {
+	for name, acc := range t.accounts {
 		t.names = append(t.names, name)
+		if acc.APIKey != "" {
+			t.keys[sha256.Sum256([]byte(acc.APIKey))] = acc
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(t.accounts)) { // of two with one address the first
+		acc := t.accounts[name]
+		if _, taken := t.emails[acc.Email]; !taken && acc.Email != "" {
+			t.emails[acc.Email] = acc
+		}
 	}
 	slices.Sort(t.names)
 	return t
@@ -271,6 +295,32 @@ func (a *Accounts) login(ctx context.Context, name, password string, from func()
 		return User{}, wrongCredentials()
 	}
 	return acc.User, nil
+}
+
+// Account implements [Directory].
+func (a *Accounts) Account(name string) (dialect.Account, bool) {
+	if a.file != nil {
+		a.file.refresh()
+	}
+	t := a.table.Load()
+	acc := t.accounts[name]
+	if acc == nil {
+		acc = t.emails[name]
+	}
+	return acc.directory()
+}
+
+// Keyed implements [Directory]. Keys are found by their hash, so that the time
+// it takes tells nothing.
+func (a *Accounts) Keyed(key string) (dialect.Account, bool) {
+	return a.table.Load().keys[sha256.Sum256([]byte(key))].directory()
+}
+
+func (acc *account) directory() (dialect.Account, bool) {
+	if acc == nil {
+		return dialect.Account{}, false
+	}
+	return dialect.Account{Caller: acc.caller(), Email: acc.Email}, true
 }
 
 // User returns an account by its name, without its password.

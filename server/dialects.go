@@ -7,9 +7,16 @@ import (
 	"time"
 
 	"fileshare/server/dialect"
+	"fileshare/server/extrahorizon"
 	"fileshare/server/molgenis"
 	"fileshare/server/multipart"
 	"fileshare/store"
+)
+
+// What the foreign APIs are configured with.
+type (
+	ExtraHorizon       = extrahorizon.Options
+	ExtraHorizonClient = extrahorizon.Client
 )
 
 // dialects are the foreign APIs that are switched on.
@@ -18,6 +25,9 @@ func (s *server) dialects() []dialect.API {
 	var all []dialect.API
 	if s.o.Molgenis {
 		all = append(all, molgenis.New(h))
+	}
+	if s.o.ExtraHorizon != nil {
+		all = append(all, extrahorizon.New(h, *s.o.ExtraHorizon))
 	}
 	for _, speak := range s.o.dialects {
 		all = append(all, speak(h))
@@ -60,8 +70,14 @@ func (s *server) host() dialect.Host {
 		SetCaller: func(r *http.Request, c store.Caller) { state(r).caller = c },
 		Basic:     s.basic,
 		Password:  s.password,
+		Account:   func(name string) (dialect.Account, bool) { return s.directory().Account(name) },
+		Keyed:     func(key string) (dialect.Account, bool) { return s.directory().Keyed(key) },
 		TTL: func(r *http.Request) (*time.Duration, error) {
-			return fields{form: url.Values{"ttl": r.Header["X-Fileshare-Ttl"]}}.seconds("ttl")
+			said := r.Header["X-Fileshare-Ttl"]
+			if len(said) == 0 {
+				return nil, nil
+			}
+			return fields{form: url.Values{"ttl": said}}.seconds("ttl")
 		},
 		Raw: func(r *http.Request, c store.Caller) (*store.Content, error) {
 			if err := s.store.MayUpload(r.Context(), c, r.ContentLength); err != nil {
@@ -79,6 +95,27 @@ func (s *server) basic(r *http.Request) (store.Caller, error) {
 		return store.Caller{}, nil
 	}
 	return s.o.Auth.Authenticate(r)
+}
+
+// Directory is an Authenticator that tells of accounts without a password.
+type Directory interface {
+	// Account finds an account by its name, or by its email address where no
+	// name is that.
+	Account(name string) (dialect.Account, bool)
+	// Keyed finds the account that has an API key.
+	Keyed(key string) (dialect.Account, bool)
+}
+
+type nobody struct{}
+
+func (nobody) Account(string) (dialect.Account, bool) { return dialect.Account{}, false }
+func (nobody) Keyed(string) (dialect.Account, bool)   { return dialect.Account{}, false }
+
+func (s *server) directory() Directory {
+	if d, ok := s.o.Auth.(Directory); ok {
+		return d
+	}
+	return nobody{}
 }
 
 // password asks whoever knows accounts as if the credentials had come as Basic

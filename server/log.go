@@ -35,13 +35,15 @@ func notIDRune(c rune) bool {
 }
 
 // logPath is the path for the log: without prefix and query, and what follows
-// "tokens", which is a secret, cut to 8 characters.
+// "tokens" (or where Extra Horizon has tokens), which is a secret, cut to 8
+// characters.
 func logPath(path string) string {
-	i := strings.Index(path, "/tokens/")
-	if i < 0 {
+	i := strings.Index(path, "/tokens/") + len("/tokens")
+	if strings.HasPrefix(path, "/files/v1/") {
+		i = len("/files/v1")
+	} else if i < len("/tokens") {
 		return path
 	}
-	i += len("/tokens")
 	var b strings.Builder
 	b.WriteString(path[:i])
 	for segment := range strings.SplitSeq(path[i+1:], "/") {

@@ -52,7 +52,8 @@ type Options struct {
 	// bytes of a counted link. nil = those known to us.
 	PreviewBots []string
 
-	Molgenis bool // speak the API of MOLGENIS' files
+	Molgenis     bool          // speak the API of MOLGENIS' files
+	ExtraHorizon *ExtraHorizon // speak the API of Extra Horizon's file service; nil = no
 
 	Auth   Authenticator    // nil = everybody is a stranger
 	Realm  string           // of WWW-Authenticate; default "fileshare"

@@ -63,6 +63,12 @@ type Host struct {
 	// wrong, RateLimited after too many wrong ones.
 	Password func(r *http.Request, name, password string) (store.Caller, error)
 
+	// Account finds an account by its name, or by its email address where no
+	// name is that.
+	Account func(name string) (Account, bool)
+	// Keyed finds the account that has an API key.
+	Keyed func(key string) (Account, bool)
+
 	// TTL reads X-Fileshare-TTL; nil where it is not there.
 	TTL func(r *http.Request) (*time.Duration, error)
 	// Raw receives the body as the content of an upload of the caller's, after
@@ -74,6 +80,12 @@ type Host struct {
 	// The engine decides whether the caller may open it; a link without more
 	// may be enough for that.
 	Serve func(w http.ResponseWriter, r *http.Request, c store.Caller, ref store.Ref, as Serving) error
+}
+
+// Account is an account as the configuration has it now.
+type Account struct {
+	store.Caller
+	Email string // empty = not known
 }
 
 // Serving says how a content is shown. The zero value is an attachment with

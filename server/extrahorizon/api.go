@@ -1,0 +1,131 @@
+package extrahorizon
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"time"
+
+	"fileshare/server/dialect"
+	"fileshare/server/reply"
+	"fileshare/store"
+)
+
+// Client is an application that is known by name.
+type Client struct {
+	ID, Secret                  string // OAuth2; without a secret the id is enough
+	ConsumerKey, ConsumerSecret string // OAuth1; empty: not for it
+}
+
+// Options configures [New]. The zero value works.
+type Options struct {
+	Clients   []Client      // empty: any client id is good, and there is no OAuth1
+	AccessTTL time.Duration // that clients are told; default 5 min
+}
+
+type api struct {
+	dialect.Host
+	o       Options
+	finding chan struct{} // one element per question that is being answered
+}
+
+// Bounds of what is read and done at the same time.
+const (
+	mostBody    = 64 << 10 // bytes of JSON
+	mostFinding = 2
+)
+
+// New makes the API.
+func New(h dialect.Host, o Options) dialect.API {
+	if o.AccessTTL <= 0 {
+		o.AccessTTL = accessTTL
+	}
+	a := &api{Host: h, o: o, finding: make(chan struct{}, mostFinding)}
+	routes := []dialect.Route{
+		{Path: "/files/v1/", Get: a.getFiles, Post: a.postFile},
+		{Path: "/files/v1/settings", Get: a.getSettings, Put: a.putSettings},
+		{Path: "/files/v1/{token}", Delete: a.deleteFile},
+		{Path: "/files/v1/{token}/file", Get: a.getContent},
+		{Path: "/files/v1/{token}/details", Get: a.getDetails},
+		{Path: "/files/v1/{token}/tokens", Post: a.postToken},
+		{Path: "/files/v1/{token}/tokens/{other}", Delete: a.deleteToken},
+		{Path: "/auth/v2/oauth2/tokens", Post: a.postTokens},
+		{Path: "/auth/v2/oauth2/authorizations", Post: a.postAuthorization},
+		{Path: "/auth/v2/oauth1/tokens", Post: a.postOAuth1},
+		{Path: "/auth/v2/health", Get: a.health},
+		{Path: "/users/v1/health", Get: a.health},
+		{Path: "/users/v1/me", Get: a.getMe},
+		{Path: "/logout", Post: a.logout},
+	}
+	for _, base := range []string{"/files/v1", "/auth/v2", "/users/v1"} {
+		for _, path := range []string{base, base + "/{rest:.*}"} {
+			routes = append(routes, dialect.Route{Path: path, Get: a.unknown, Post: a.unknown, Put: a.unknown, Patch: a.unknown, Delete: a.unknown})
+		}
+	}
+	for i := range routes {
+		routes[i].Options = a.preflight
+	}
+	return dialect.API{Name: "extrahorizon", Routes: routes, Headers: allowOrigin, Fail: fail}
+}
+
+func (a *api) unknown(http.ResponseWriter, *http.Request) error {
+	return refuse(codeUnknownPath, "there is nothing here")
+}
+
+func (a *api) health(w http.ResponseWriter, _ *http.Request) error {
+	return reply.JSON(w, map[string]string{"status": "ok"})
+}
+
+// affected is the answer of what changes something.
+type affected struct {
+	Records int `json:"affectedRecords"`
+}
+
+// fail answers an error as the SDK wants it.
+func fail(w http.ResponseWriter, _ *http.Request, err error) reply.Answer {
+	a := reply.Of(err)
+	if g, ok := errors.AsType[*grantFault](err); ok {
+		a.Status, a.Message, a.Ours = http.StatusBadRequest, g.Description, false
+		w.Header().Set("Cache-Control", "no-store")
+		return a.Write(w, jsonType, g)
+	}
+	c := codeOf(err)
+	if c == 0 {
+		c = codeServer
+		if a.Status < http.StatusInternalServerError {
+			c = codeUnknownPath
+		}
+	} else {
+		a.Status, a.Ours = rowOf(c).status, false
+	}
+	if f, ok := errors.AsType[*fault](err); ok {
+		a.Message = f.message
+	}
+	if a.Status == http.StatusUnauthorized {
+		// Not Basic, for which browsers would ask the user.
+		w.Header().Set("WWW-Authenticate", `Bearer realm="fileshare"`)
+	}
+	return a.Write(w, jsonType, struct {
+		Code    code   `json:"code"`
+		Name    string `json:"name"`
+		Message string `json:"message"`
+	}{c, rowOf(c).name, a.Message})
+}
+
+const jsonType = "application/json; charset=utf-8"
+
+// readObject reads a JSON object; nil if the body is empty.
+func readObject(r *http.Request) (map[string]json.RawMessage, error) {
+	body, err := dialect.Body(r, mostBody)
+	if store.KindOf(err) == store.TooLarge {
+		return nil, refuseCause(codeBodyFormat, "the body is too large", err)
+	}
+	if err != nil || len(body) == 0 {
+		return nil, err
+	}
+	var object map[string]json.RawMessage
+	if err := json.Unmarshal(body, &object); err != nil || object == nil {
+		return nil, refuseCause(codeBodyFormat, "the body must be a JSON object", err)
+	}
+	return object, nil
+}

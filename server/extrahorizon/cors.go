@@ -1,0 +1,41 @@
+package extrahorizon
+
+import (
+	"net/http"
+
+	"fileshare/server/reply"
+)
+
+// What pages of other origins may send and see.
+const (
+	corsMethods = "GET, POST, PUT, DELETE, OPTIONS"
+	corsRequest = "Authorization, Content-Type, X-User-Agent, X-Request-Service, X-Forwarded-Application, X-Forwarded-User, X-Fileshare-TTL, X-Request-Id"
+	corsAnswer  = "Content-Disposition, Content-Length, Etag, Retry-After, X-Fileshare-Expires, X-Request-Id"
+	corsSeconds = "7200"
+)
+
+// allowOrigin lets pages of every origin use the service (the Fetch standard's
+// CORS protocol). It gives them nothing that a program does not have: nothing
+// here is permitted by what a browser adds by itself. Credentials are allowed
+// since the SDK's proxy client asks for them.
+func allowOrigin(h http.Header, r *http.Request) {
+	h.Set("Vary", "Origin")
+	origin := r.Header.Get("Origin")
+	if origin == "" {
+		return
+	}
+	h.Set("Access-Control-Allow-Origin", origin)
+	h.Set("Access-Control-Allow-Credentials", "true")
+	h.Set("Access-Control-Expose-Headers", corsAnswer)
+}
+
+// preflight answers what a browser asks before a request.
+func (a *api) preflight(w http.ResponseWriter, r *http.Request) error {
+	if r.Header.Get("Access-Control-Request-Method") != "" {
+		h := w.Header()
+		h.Set("Access-Control-Allow-Methods", corsMethods)
+		h.Set("Access-Control-Allow-Headers", corsRequest)
+		h.Set("Access-Control-Max-Age", corsSeconds)
+	}
+	return reply.None(w)
+}

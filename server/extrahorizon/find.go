@@ -1,0 +1,180 @@
+package extrahorizon
+
+import (
+	"cmp"
+	"container/heap"
+	"context"
+	"math"
+	"slices"
+	"time"
+
+	"fileshare/server/extrahorizon/rql"
+	"fileshare/store"
+)
+
+// Bounds of a list.
+const (
+	defaultPage = 20
+	mostPage    = 200
+	// mostLooked is how many files one question may look at, and how many
+	// looks one at the tokens of a file is worth.
+	mostLooked = 100_000
+	tokenLooks = 5
+)
+
+// fields are the names under which questions may speak of a file.
+func fields() rql.Schema {
+	s := rql.Schema{
+		"mimeType":           {Name: "mimetype", Type: rql.Text}, // as the service's table has it
+		"tokens.token":       {Name: "tokens.token", Type: rql.Text},
+		"tokens.accessLevel": {Name: "tokens.accessLevel", Type: rql.Text},
+	}
+	for name, t := range map[string]rql.Type{
+		"name": rql.Text, "mimetype": rql.Text, "size": rql.Number, "tags": rql.Texts, "creatorId": rql.Text, "tokens": rql.Objects,
+		"creationTimestamp": rql.Time, "updateTimestamp": rql.Time, "expiryTimestamp": rql.Time,
+	} {
+		s[name] = rql.Field{Name: name, Type: t}
+	}
+	return s
+}
+
+// question is a list that is asked for: the query, and what evaluating it
+// costs.
+type question struct {
+	a      *api
+	ctx    context.Context
+	caller store.Caller
+	query  *rql.Query
+	looks  int   // that are left
+	failed error // of reading tokens
+}
+
+// result is a page of a list.
+type result struct {
+	total, offset, limit int
+	files                []*file
+}
+
+// find answers a question. Where the query names a tag, a creator or times, the
+// lists of the engine serve it; else every file that the caller may see is
+// looked at, within a bound.
+func (q *question) find() (*result, error) {
+	r := &result{offset: q.query.Offset, limit: min(q.query.Limit, mostPage)}
+	if r.limit == 0 {
+		r.limit = defaultPage
+	}
+	list, any := q.list()
+	if !any {
+		return r, nil
+	}
+	top := &ranking{query: q.query, most: min(r.offset+r.limit, mostLooked)}
+	q.looks = mostLooked
+	all, err := q.a.Store.Walk(q.ctx, q.caller, list, mostLooked, func(f *store.File) bool {
+		q.looks--
+		if f.State != store.StateUploaded {
+			return true
+		}
+		candidate := q.file(f)
+		if q.query.Match(candidate) {
+			r.total++
+			top.add(candidate)
+		}
+		return q.failed == nil && q.looks >= 0
+	})
+	if err == nil {
+		err = q.failed
+	}
+	if err == nil && (!all || q.looks < 0) {
+		err = refuse(codeRQL, "the query would have to look at too many files: narrow it by creationTimestamp or tags")
+	}
+	if err != nil {
+		return nil, err
+	}
+	r.files = top.page(r.offset)
+	return r, nil
+}
+
+// list chooses what is walked; any is false where nothing can match.
+func (q *question) list() (list store.Query, any bool) {
+	list.All = q.caller.Admin
+	if creators, ok := q.query.OneOf("creatorId"); ok {
+		own := q.a.Store.AccountID(q.caller.Name)
+		switch {
+		case len(creators) == 1 && creators[0] == own && q.caller.Name != "":
+			list.All = false
+		case !list.All && !slices.Contains(creators, own):
+			return list, false
+		}
+	}
+	if tags, ok := q.query.OneOf("tags"); ok && len(tags) == 1 {
+		list.Tag = tags[0]
+	}
+	from, to := q.query.Between("creationTimestamp")
+	list.Since, list.Until = moment(from), moment(to)
+	return list, from <= to
+}
+
+// moment turns milliseconds since 1970 into a time, and what no file's can be
+// into none.
+func moment(ms float64) time.Time {
+	if math.IsInf(ms, 0) || ms < 0 || ms >= 1<<47 {
+		return time.Time{}
+	}
+	return time.UnixMilli(int64(ms))
+}
+
+func (q *question) file(f *store.File) *file {
+	return q.a.file(f, func() []token {
+		q.looks -= tokenLooks
+		tokens, err := q.a.tokens(q.ctx, q.caller, f, mostListed)
+		if err != nil && q.failed == nil && store.KindOf(err) == 0 {
+			q.failed = err // a refusal: the file has gone meanwhile
+		}
+		return tokens
+	})
+}
+
+// ranking keeps the first of many files, the last of them on top of a heap.
+type ranking struct {
+	query *rql.Query
+	most  int
+	files []*file
+}
+
+func (r *ranking) Len() int           { return len(r.files) }
+func (r *ranking) Less(i, j int) bool { return r.compare(r.files[i], r.files[j]) > 0 }
+func (r *ranking) Swap(i, j int)      { r.files[i], r.files[j] = r.files[j], r.files[i] }
+func (r *ranking) Push(x any)         { r.files = append(r.files, x.(*file)) }
+func (r *ranking) Pop() any {
+	last := r.files[len(r.files)-1]
+	r.files = r.files[:len(r.files)-1]
+	return last
+}
+
+// compare is the order of the query, then that of creation, so that pages fit
+// together.
+func (r *ranking) compare(a, b *file) int {
+	if c := r.query.Compare(a, b); c != 0 {
+		return c
+	}
+	if c := a.Created.Compare(b.Created); c != 0 {
+		return c
+	}
+	return cmp.Compare(a.ID, b.ID)
+}
+
+func (r *ranking) add(f *file) {
+	switch {
+	case len(r.files) < r.most:
+		heap.Push(r, f)
+	case r.most > 0 && r.compare(f, r.files[0]) < 0:
+		r.files[0] = f
+		heap.Fix(r, 0)
+	}
+}
+
+// page returns the files from an offset on, in order.
+func (r *ranking) page(offset int) []*file {
+	slices.SortFunc(r.files, r.compare)
+	return r.files[min(offset, len(r.files)):]
+}
