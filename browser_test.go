@@ -117,6 +117,56 @@ Promise.all(['/health', daemon + '/health'].map(u => fetch(u, {mode: 'no-cors'})
 			t.Errorf("got %s", got)
 		}
 	})
+	t.Run("MOLGENIS", func(t *testing.T) { testMolgenisPage(t, bin) })
+}
+
+// molgenisUpload is the example of MOLGENIS' documentation, as it is printed
+// there.
+const molgenisUpload = `
+var file = document.getElementById('my-file-input').files[0]
+var request = new XMLHttpRequest()
+request.open('post', '/api/files', true)
+request.setRequestHeader("Content-Type", file.type)
+request.setRequestHeader("Content-Length", file.size)
+request.setRequestHeader("x-molgenis-filename", file.name)
+request.send(file)
+`
+
+// testMolgenisPage runs that example in a page whose user has logged in: for a
+// type that the browser knows and for one that it does not.
+func testMolgenisPage(t *testing.T, bin string) {
+	_, addr := serveFor(t, bin, `FILESHARE_AUTH_USERS=[{"name":"foo","password":"bar"}]`)
+	got := browse(t, "http://"+addr, `<input type="file" id="my-file-input">
+<script>
+function choose(file) {
+	const chosen = new DataTransfer()
+	chosen.items.add(file)
+	document.getElementById('my-file-input').files = chosen.files
+}
+async function upload(file) {
+	choose(file)
+`+molgenisUpload+`
+	await new Promise(done => request.onloadend = done)
+	const answer = JSON.parse(request.responseText)
+	const location = request.getResponseHeader('Location')
+	const back = await fetch(location)
+	return [request.status, answer.filename, answer.contentType, answer.size, new URL(location).origin === window.origin, await back.text()]
+}
+async function main() {
+	const stranger = (await upload(new File(['x'], 'x.txt', {type: 'text/plain'})).catch(e => 'refused'))
+	await fetch('/api/v1/login', {method: 'POST', body: JSON.stringify({username: 'foo', password: 'bar'})})
+	return [
+		stranger,
+		await upload(new File(['<svg/>'], 'logo.svg', {type: 'image/svg+xml'})),
+		await upload(new File(['bytes'], 'caf\u00e9.unknown', {type: ''})),
+	]
+}
+main().then(report)
+</script>`, nil)
+	want := `["refused",[201,"logo.svg","image/svg+xml",6,true,"<svg/>"],[201,"café.unknown","application/octet-stream",5,true,"bytes"]]`
+	if got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
 }
 
 // serveFor starts the daemon for one test.

@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"fileshare/api"
+	"fileshare/server/dialect"
 	"fileshare/store"
 	"fileshare/store/bolt"
 	"fileshare/store/dir"
@@ -67,6 +68,18 @@ func (namesOnly) Authenticate(r *http.Request) (store.Caller, error) {
 		return store.Caller{}, store.Refuse(store.Unauthenticated, "wrong credentials")
 	}
 	return store.Caller{Name: name, Admin: name == "root"}, nil
+}
+
+func (namesOnly) Account(name string) (dialect.Account, bool) {
+	return dialect.Account{Caller: store.Caller{Name: name, Admin: name == "root"}}, name == "alice" || name == "bob" || name == "root"
+}
+
+// Keyed knows alice's key.
+func (a namesOnly) Keyed(key string) (dialect.Account, bool) {
+	if key != "alice's key" {
+		return dialect.Account{}, false
+	}
+	return a.Account("alice")
 }
 
 func newHouse(t testing.TB, so store.Options, o Options) *house {

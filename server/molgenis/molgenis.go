@@ -19,6 +19,9 @@ func New(h dialect.Host) dialect.API {
 		one := dialect.Route{Path: base + "/{id:[^/]{26}}", Get: a.get, Delete: a.delete}
 		routes = append(routes, all, slashed(all), one, slashed(one))
 	}
+	for _, call := range []dialect.Route{{Path: "/api/v1/login", Post: a.login}, {Path: "/api/v1/logout", Post: a.logout, Get: a.logout}} {
+		routes = append(routes, call, slashed(call))
+	}
 	return dialect.API{Name: "molgenis", Routes: routes, Fail: a.fail}
 }
 
@@ -48,7 +51,7 @@ func (a *api) upload(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	f, err := a.Store.CreateUpload(r.Context(), c, store.FileSpec{Name: &name, Type: &typ, TTL: ttl}, content)
+	f, err := a.Store.CreateUpload(r.Context(), c, store.FileSpec{Name: &name, Type: &typ, TTL: ttl, Attrs: &map[string]string{attrType: typ}}, content)
 	if err != nil {
 		content.Discard()
 		return err
@@ -97,23 +100,23 @@ func (a *api) find(r *http.Request) (c store.Caller, ref store.Ref, err error) {
 	return c, ref, err
 }
 
-// caller tells who asks. A token that is not good (any more) counts as none.
-func (a *api) caller(r *http.Request) (store.Caller, error) {
-	c, err := a.Basic(r)
-	if err == nil {
-		a.SetCaller(r, c)
-	}
-	return c, err
-}
-
 // statuses are those in which this API differs: what has ended is unknown.
 func statuses() reply.Statuses {
 	return reply.Statuses{store.Expired: http.StatusNotFound, store.Used: http.StatusNotFound}
 }
 
-// fail answers with a problem document.
+// fail answers with a problem document; the older part of the API has lists of
+// messages.
 func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) reply.Answer {
 	ans := statuses().Of(err)
+	if mode := r.Header.Get("Sec-Fetch-Mode"); ans.Status == http.StatusUnauthorized && mode != "" && mode != "navigate" {
+		// A script of a page asks: the browser must not come between with a
+		// dialogue of its own, as it does for Basic.
+		w.Header().Set("WWW-Authenticate", `Token realm="molgenis"`)
+	}
+	if strings.HasPrefix(r.URL.Path, "/api/v1/") {
+		return ans.Write(w, "application/json; charset=utf-8", errorList{[]errorItem{{ans.Message}}})
+	}
 	p := problem{Type: a.server(r) + "/problem", Title: http.StatusText(ans.Status), Status: ans.Status, Detail: ans.Message}
 	switch {
 	case ans.Status == http.StatusNotFound:

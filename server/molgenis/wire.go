@@ -12,6 +12,10 @@ type meta struct {
 	Size        int64  `json:"size"`
 }
 
+// attrType keeps a Content-Type as it was sent, where the engine, which writes
+// types in one way, spells it otherwise.
+const attrType = "molgenis.type"
+
 // metaOf is f on the wire. The name is the one that was sent, which may have
 // slashes, until the file is renamed.
 func metaOf(f *store.File) meta {
@@ -24,6 +28,9 @@ func metaOf(f *store.File) meta {
 
 // typeOf is the type of a file as it was sent, unless it was changed since.
 func typeOf(f *store.File) string {
+	if sent := f.Attrs[attrType]; sent != "" && sameType(sent, f.Type) {
+		return sent
+	}
 	return f.Type
 }
 

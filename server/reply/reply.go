@@ -26,6 +26,13 @@ func None(w http.ResponseWriter) error {
 	return nil
 }
 
+// Empty answers 200 without a body.
+func Empty(w http.ResponseWriter) error {
+	w.Header().Set("Content-Length", "0")
+	w.WriteHeader(http.StatusOK)
+	return nil
+}
+
 // NotReady answers 503 with v: the daemon lives and its backends do not.
 func NotReady(w http.ResponseWriter, v any) error { return write(w, http.StatusServiceUnavailable, v) }
 

@@ -1,0 +1,195 @@
+package server
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"fileshare/store"
+)
+
+var update = flag.Bool("update", false, "write the answers into testdata/golden")
+
+// TestGolden replays the transcripts of testdata/golden/DIALECT/*.txt. Each is a
+// sequence of exchanges in one house:
+//
+//	== what this is about
+//	POST /api/files
+//	Content-Type: text/plain
+//	As: alice
+//
+//	the body
+//	-- 201
+//	Content-Type: application/json
+//
+//	{"id":"${ID1}"}
+//
+// "As" is a user of the house, whose Basic credentials are sent. A request may
+// name what an answer before it had: see mask. All headers of an answer are
+// there but those of the connection. -update writes the answers anew.
+func TestGolden(t *testing.T) {
+	files, err := filepath.Glob("../testdata/golden/*/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no transcripts", err)
+	}
+	for _, file := range files {
+		name := strings.TrimSuffix(strings.TrimPrefix(file, "../testdata/golden/"), ".txt")
+		t.Run(name, func(t *testing.T) {
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			h := newHouse(t, store.Options{}, goldenOptions())
+			got := replay(t, h, string(want))
+			if *update {
+				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(got, "\n")); diff != "" {
+				t.Errorf("other answers (-transcript +now):\n%s", diff)
+			}
+		})
+	}
+}
+
+// goldenOptions is a house in which all dialects are spoken.
+func goldenOptions() Options {
+	return Options{Molgenis: true}
+}
+
+// replay sends the requests of a transcript and returns it with the answers.
+func replay(t *testing.T, h *house, transcript string) string {
+	t.Helper()
+	var out strings.Builder
+	m := masks{h: h, names: map[string]string{}, values: map[string]string{}, count: map[string]int{}}
+	head, rest, _ := strings.Cut("\n"+transcript, "\n== ")
+	out.WriteString(strings.TrimPrefix(head, "\n"))
+	for i, exchange := range strings.Split(rest, "\n== ") {
+		title, request, _ := strings.Cut(exchange, "\n")
+		request, _, ok := strings.Cut(request, "\n-- ")
+		if !ok {
+			t.Fatalf("%s: no answer begins", title)
+		}
+		if i > 0 || head != "" {
+			out.WriteString("\n\n")
+		}
+		fmt.Fprintf(&out, "== %s\n%s\n-- %s", title, request, m.mask(answerText(m.send(t, request), h.url)))
+	}
+	return out.String() + "\n"
+}
+
+// send sends a request as a transcript has it.
+func (m *masks) send(t *testing.T, text string) answer {
+	t.Helper()
+	text = os.Expand(text, func(name string) string {
+		value, ok := m.names[name]
+		if !ok {
+			t.Fatalf("nothing was called %s so far", name)
+		}
+		return value
+	})
+	head, body, _ := strings.Cut(text, "\n\n")
+	lines := strings.Split(head, "\n")
+	method, path, _ := strings.Cut(lines[0], " ")
+	user, headers := "", []string(nil)
+	for _, line := range lines[1:] {
+		key, value, _ := strings.Cut(line, ":")
+		value = strings.TrimSpace(value)
+		switch {
+		case strings.EqualFold(key, "As"):
+			user = value
+		case strings.HasPrefix(value, "multipart/form-data"):
+			body = strings.ReplaceAll(body, "\n", "\r\n")
+			fallthrough
+		default:
+			headers = append(headers, key, value)
+		}
+	}
+	var sent io.Reader
+	if body != "" {
+		sent = strings.NewReader(body)
+	}
+	return m.h.do(method, path, user, sent, headers...)
+}
+
+// answerText is an answer as a transcript has it. The length of one with our
+// address in it depends on the port.
+func answerText(a answer, url string) string {
+	var b bytes.Buffer
+	fmt.Fprintln(&b, a.StatusCode)
+	for _, key := range slices.Sorted(maps.Keys(a.Header)) {
+		if key == "Date" || key == "X-Request-Id" || key == "Content-Length" && bytes.Contains(a.body, []byte(url)) {
+			continue
+		}
+		for _, v := range a.Header[key] {
+			fmt.Fprintf(&b, "%s: %s\n", key, v)
+		}
+	}
+	if len(a.body) > 0 {
+		fmt.Fprintf(&b, "\n%s", bytes.TrimRight(a.body, "\n"))
+	}
+	return strings.TrimRight(b.String(), "\n")
+}
+
+// masks gives names to what differs from run to run: ${UUID1} is the first UUID
+// that an answer had, and so on.
+type masks struct {
+	h      *house
+	names  map[string]string // → value
+	values map[string]string // → name
+	count  map[string]int    // of names of a kind
+}
+
+func (m *masks) mask(text string) string {
+	text = strings.ReplaceAll(text, m.h.url, "${URL}")
+	for _, kind := range []struct{ name, pattern string }{
+		{"ACCESS", `[A-Za-z0-9_-]{119}`},
+		{"UUID", `[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`},
+		{"TOKEN", `\b[0-9a-f]{40}\b`},
+		{"HEX", `\b[0-9a-f]{24}\b`},
+		{"ID", `\b[a-z2-7]{26}\b`},
+		{"", `\d{4}-\d\d-\d\dT[0-9:.]+(?:Z|[+-]\d\d:\d\d)`},
+		{"", `[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} [0-9:]{8} GMT`},
+		{"NUMBER", `\b[0-9]{8,}\b`},
+	} {
+		text = regexp.MustCompile(kind.pattern).ReplaceAllStringFunc(text, func(value string) string {
+			if kind.name == "" {
+				return "${TIME}"
+			}
+			name, ok := m.values[value]
+			if !ok {
+				m.count[kind.name]++
+				name = fmt.Sprint(kind.name, m.count[kind.name])
+				m.values[value], m.names[name] = name, value
+			}
+			return "${" + name + "}"
+		})
+	}
+	return text
+}
+
+// TestMask makes sure that a transcript cannot hide a difference: what has a
+// name is the same value every time.
+func TestMask(t *testing.T) {
+	m := masks{h: &house{url: "http://127.0.0.1:5"}, names: map[string]string{}, values: map[string]string{}, count: map[string]int{}}
+	const a, b = "88e5905d-5d96-4750-ab3d-77a1ed26f569", "98e5905d-5d96-4750-ab3d-77a1ed26f569"
+	got := m.mask("http://127.0.0.1:5/x " + a + " " + b + " " + a + " 2026-01-02T03:04:05.000Z Sat, 03 Jan 2026 11:12:13 GMT aaaac2mp6yoxgaavluayxfiaae")
+	if want := "${URL}/x ${UUID1} ${UUID2} ${UUID1} ${TIME} ${TIME} ${ID1}"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if m.names["UUID2"] != b {
+		t.Errorf("%v", m.names)
+	}
+}
