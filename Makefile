@@ -6,7 +6,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 FUZZTIME ?= 3s
 
 # Programs that the tests run against, with the Debian package where it has another name; see packages.
-PROGRAMS := curl nginx openssl npm wget unzip aria2c:aria2 mkfs.ext4:e2fsprogs mount findmnt:util-linux chromium
+PROGRAMS := curl nginx openssl npm node:nodejs wget unzip aria2c:aria2 mkfs.ext4:e2fsprogs mount findmnt:util-linux chromium
 # Python modules of the system that clients use, each in the Debian package python3-NAME.
 PYTHON := requests
 

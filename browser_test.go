@@ -108,6 +108,7 @@ func browse(t *testing.T, daemonURL, html string, files map[string][]byte) strin
 
 // testBrowsers runs the scripts that web pages have, in a browser.
 func testBrowsers(t *testing.T, bin string) {
+	t.Run("extrahorizon", func(t *testing.T) { testExtraHorizonPage(t, bin) })
 	t.Run("helper", func(t *testing.T) {
 		_, addr := serveFor(t, bin)
 		got := browse(t, "http://"+addr, `<script>

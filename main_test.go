@@ -25,7 +25,7 @@ const patience = 90 * time.Second
 // TestProgram runs the program as people do: built, started, and used with
 // curl and other clients from outside.
 func TestProgram(t *testing.T) {
-	for _, program := range []string{"curl", "nginx", "chromium"} {
+	for _, program := range []string{"curl", "nginx", "chromium", "node"} {
 		if _, err := exec.LookPath(program); err != nil {
 			t.Fatalf("%v: make test installs what the tests need", err)
 		}
@@ -33,6 +33,7 @@ func TestProgram(t *testing.T) {
 	bin := buildProgram(t)
 	t.Run("script", func(t *testing.T) { testScripts(t, bin) })
 	t.Run("README", func(t *testing.T) { testREADME(t, bin) })
+	t.Run("extrahorizon", func(t *testing.T) { testExtraHorizon(t, bin) })
 	t.Run("browser", func(t *testing.T) { testBrowsers(t, bin) })
 }
 

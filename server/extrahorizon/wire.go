@@ -121,14 +121,14 @@ func (f *file) Get(field string) (rql.Value, bool) {
 // tokens; only nil selects everything.
 func (f *file) details(tokens bool, only []string) map[string]any {
 	all := map[string]any{
-		"name": f.name, "mimetype": f.Type, "size": f.Size, "tags": slices.Concat([]string{}, f.Tags),
+		"name": f.name, "mimetype": f.Type, "size": f.Size, "tags": append([]string{}, f.Tags...),
 		"creationTimestamp": stamp(f.Created), "updateTimestamp": stamp(f.Updated), "expiryTimestamp": stamp(f.Expires),
 	}
 	if f.creator != "" {
 		all["creatorId"] = f.creator
 	}
 	if tokens && (only == nil || slices.Contains(only, "tokens")) {
-		all["tokens"] = slices.Concat([]token{}, f.allTokens())
+		all["tokens"] = append([]token{}, f.allTokens()...)
 	}
 	if only != nil {
 		for name := range all {
