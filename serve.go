@@ -153,7 +153,7 @@ func newHandler(c *Config, engine *store.Store, registry *prometheus.Registry, l
 	return server.New(engine, server.Options{
 		Prefixes: c.Server.Prefixes, PublicURL: c.Server.PublicURL, TrustedProxies: c.trustedProxies(),
 		IdleTimeout: time.Duration(c.Limits.IdleTimeout), InlineTypes: c.Downloads.InlineTypes,
-		Molgenis: c.APIs.Molgenis.Enabled, ExtraHorizon: c.extraHorizon(),
+		Tus: c.APIs.Tus.Enabled, Molgenis: c.APIs.Molgenis.Enabled, ExtraHorizon: c.extraHorizon(),
 		Auth: accounts, Docs: docs, Log: log, Registerer: registry, Gatherer: registry, Version: buildVersion(),
 	}), admin, nil
 }

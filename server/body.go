@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"fileshare/server/reply"
@@ -13,6 +14,7 @@ import (
 // ends a transfer that moves no byte for the idle time.
 type body struct {
 	r     io.ReadCloser
+	over  atomic.Bool // interrupted
 	rc    *http.ResponseController
 	idle  time.Duration // ≤ 0: no deadline
 	armed time.Time     // when the deadline was last set
@@ -32,15 +34,25 @@ func newBody(r io.ReadCloser, w http.ResponseWriter, idle time.Duration) *body {
 }
 
 func (b *body) Read(p []byte) (int, error) {
+	if b.over.Load() {
+		return 0, errInterrupted
+	}
 	if b.idle > 0 {
 		if now := time.Now(); now.Sub(b.armed) > min(rearm, b.idle/4) {
 			b.armed = now
 			// A writer without deadlines (tests, HTTP/2 of old) goes without.
 			_ = b.rc.SetReadDeadline(now.Add(b.idle))
+			if b.over.Load() { // it may have come before the deadline was moved
+				return 0, errInterrupted
+			}
 		}
 	}
 	n, err := b.r.Read(p)
 	b.n += int64(n)
+	if err != nil && b.over.Load() {
+		b.ended = true
+		return n, errInterrupted
+	}
 	switch {
 	case err == nil:
 	case err == io.EOF:
@@ -57,6 +69,15 @@ func (b *body) Read(p []byte) (int, error) {
 		err = reply.BodyError(err)
 	}
 	return n, err
+}
+
+var errInterrupted = reply.Refuse(reply.Incomplete, "another request goes on with this upload", nil)
+
+// interrupt ends a Read that waits, and every one after it. It may be called
+// from another goroutine.
+func (b *body) interrupt() {
+	b.over.Store(true)
+	_ = b.rc.SetReadDeadline(time.Unix(1, 0))
 }
 
 func (b *body) Close() error { return b.r.Close() }

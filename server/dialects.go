@@ -29,6 +29,9 @@ func (s *server) dialects() []dialect.API {
 	if s.o.ExtraHorizon != nil {
 		all = append(all, extrahorizon.New(h, *s.o.ExtraHorizon))
 	}
+	if s.o.Tus {
+		all = append(all, s.resumable())
+	}
 	for _, speak := range s.o.dialects {
 		all = append(all, speak(h))
 	}

@@ -52,6 +52,7 @@ type Options struct {
 	// bytes of a counted link. nil = those known to us.
 	PreviewBots []string
 
+	Tus          bool          // resumable uploads: tus 1.0 and the IETF draft
 	Molgenis     bool          // speak the API of MOLGENIS' files
 	ExtraHorizon *ExtraHorizon // speak the API of Extra Horizon's file service; nil = no
 
@@ -139,6 +140,7 @@ type route struct {
 	options handler      // nil: answers allow
 	api     *dialect.API // whose route it is; nil: ours
 	any     http.Handler // instead of the above
+	resumes bool         // a body may be sent in pieces
 	silent  bool         // other methods are 404, not 405
 	allow   string
 	metrics *routeMetrics
@@ -156,11 +158,11 @@ func (s *server) routes() *mux.Router {
 		tokens  = file + "/tokens"
 	)
 	table := []route{
-		{name: upload, page: true, get: s.getUpload, put: s.putUpload, patch: s.patchFile, delete: s.deleteFile},
-		{name: "/uploads", get: s.listUploads, post: s.postUpload},
+		{name: upload, page: true, resumes: true, get: s.getUpload, put: s.putUpload, patch: s.patchFile, delete: s.deleteFile},
+		{name: "/uploads", resumes: true, get: s.listUploads, post: s.postUpload},
 		{name: tokens + "/{tid}", page: true, get: s.getToken, delete: s.deleteToken},
 		{name: tokens, get: s.listTokens, post: s.postToken},
-		{name: file, page: true, get: s.getFile, put: s.putFile, patch: s.patchFile, delete: s.deleteFile},
+		{name: file, page: true, resumes: true, get: s.getFile, put: s.putFile, patch: s.patchFile, delete: s.deleteFile},
 		{name: files, get: s.listFiles, post: s.postFile},
 		{name: "/sessions", get: s.listSessions, post: s.postSession},
 		{name: session, get: s.getSession, post: s.postFile, patch: s.patchSession, delete: s.deleteSession},
@@ -220,8 +222,11 @@ func (rt *route) handler(method string) handler {
 		if rt.options != nil {
 			return rt.options
 		}
-		return func(w http.ResponseWriter, _ *http.Request) error {
+		return func(w http.ResponseWriter, r *http.Request) error {
 			w.Header().Set("Allow", rt.allow)
+			if rt.resumes && rt.srv.o.Tus {
+				w.Header().Set("Upload-Limit", rt.srv.uploadLimit(r, nil))
+			}
 			return reply.None(w)
 		}
 	}
@@ -328,6 +333,8 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if x.route != nil && x.route.api != nil {
 		x.route.dress(w, r) // again: some errors take back what was set
 		a = x.route.api.Fail(w, r, err)
+	} else if p, ok := errors.AsType[problemError](err); ok {
+		a = ietfFail(w, r, p)
 	} else if x.route != nil && x.route.page && (r.Method == http.MethodGet || r.Method == http.MethodHead) && isNavigation(r) {
 		a = s.errorPage(w, err)
 	} else {

@@ -135,12 +135,21 @@ func (s *server) putFile(w http.ResponseWriter, r *http.Request) error {
 	may := func(ctx context.Context, size int64) error { return s.store.MayStore(ctx, x.caller, ref, size) }
 	in := s.incoming(r)
 	if isForm(r.Header.Get("Content-Type")) {
+		if err := s.formAlone(r); err != nil {
+			return err
+		}
 		in.may = may
 		if err := in.form(); err != nil {
 			in.content.Discard()
 			return err
 		}
 	} else {
+		if d, ok := drafted(r); ok && s.o.Tus {
+			spec := store.FileSpec{Type: mediaType(r.Header.Get("Content-Type"))}
+			return s.ietfCreate(w, r, d, func(b store.Begin) (*store.Progress, error) {
+				return s.store.BeginFile(r.Context(), x.caller, ref, spec, b)
+			})
+		}
 		if err := may(r.Context(), r.ContentLength); err != nil {
 			return err
 		}

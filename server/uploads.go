@@ -25,6 +25,9 @@ var errNoFile = store.Refuse(store.Invalid, "the form has no part named file")
 func (s *server) postUpload(w http.ResponseWriter, r *http.Request) error {
 	ct := r.Header.Get("Content-Type")
 	if isForm(ct) {
+		if err := s.formAlone(r); err != nil {
+			return err
+		}
 		in := s.incoming(r)
 		in.may = func(ctx context.Context, size int64) error { return s.store.MayUpload(ctx, state(r).caller, size) }
 		if err := in.form(); err != nil {
@@ -33,7 +36,7 @@ func (s *server) postUpload(w http.ResponseWriter, r *http.Request) error {
 		}
 		return s.createUpload(w, r, in)
 	}
-	if ct == "" && r.ContentLength == 0 {
+	if _, resumes := drafted(r); ct == "" && r.ContentLength == 0 && !resumes {
 		return errNoFile
 	}
 	return s.rawUpload(w, r, nil)
@@ -62,6 +65,12 @@ func (s *server) rawUpload(w http.ResponseWriter, r *http.Request, name *string)
 		if _, params, err := mime.ParseMediaType(r.Header.Get("Content-Disposition")); err == nil && params["filename"] != "" {
 			*in.spec.Name = params["filename"]
 		}
+	}
+	if d, ok := drafted(r); ok && s.o.Tus {
+		in.spec.Type = mediaType(r.Header.Get("Content-Type"))
+		return s.ietfCreate(w, r, d, func(b store.Begin) (*store.Progress, error) {
+			return s.store.BeginUpload(r.Context(), state(r).caller, in.spec, b)
+		})
 	}
 	if err := s.store.MayUpload(r.Context(), state(r).caller, r.ContentLength); err != nil {
 		return err

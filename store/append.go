@@ -21,6 +21,8 @@ type Piece struct {
 	// stretches are committed as they come, and a body that breaks off has
 	// left what arrived of it.
 	Check func() error
+	// Committed is told of the offset after each stretch but the last.
+	Committed func(offset int64)
 	// Interrupt makes a Read of the body that waits fail soon. It is called
 	// when a newer request goes on with the upload, from another goroutine,
 	// possibly after Append has returned.
@@ -59,6 +61,9 @@ func (s *Store) Append(ctx context.Context, c Caller, ref Ref, r io.Reader, p Pi
 	for !a.ended {
 		if err := a.stretch(ctx); err != nil {
 			return nil, refusal(err)
+		}
+		if !a.ended && p.Committed != nil {
+			p.Committed(a.offset)
 		}
 	}
 	if a.broken != nil {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"crypto/subtle"
 	"encoding"
 	"encoding/binary"
 	"errors"
@@ -50,6 +51,7 @@ type unfinished struct {
 	part    bool   // for Concat
 	tail    bool   // the bytes are a record of their own and no blob
 	hash    []byte // state of SHA-256 after got bytes; in order only
+	want    []byte // SHA-256 that the whole must have, nil = any
 }
 
 // complete tells whether nothing is missing any more, which only parts are
@@ -65,6 +67,7 @@ func (u *unfinished) encode() []byte {
 	e.uint(5, uint64(u.mode))
 	e.uint(6, flag(u.writing)|flag(u.part)<<1|flag(u.tail)<<2|1<<3) // never nothing
 	e.bytes(7, u.hash)
+	e.bytes(8, u.want)
 	return e
 }
 
@@ -89,6 +92,8 @@ func decodeUnfinished(b []byte) (*unfinished, error) {
 			u.writing, u.part, u.tail = x.v&1 != 0, x.v&2 != 0, x.v&4 != 0
 		case 7:
 			u.hash = slices.Clone(x.raw)
+		case 8:
+			u.want = slices.Clone(x.raw)
 		}
 	}
 	return u, nil
@@ -173,6 +178,9 @@ type Begin struct {
 	Length int64 // bytes of the whole, -1 = not known yet
 	// Part makes a part for Concat: it is in no list and cannot be downloaded.
 	Part bool
+	// SHA256 is the digest that the whole must have (Mismatch refuses its last
+	// bytes), nil if the client told none. Contents by position are not checked.
+	SHA256 []byte
 }
 
 // Progress is what a client must know to go on.
@@ -270,7 +278,7 @@ func (s *Store) BeginFile(ctx context.Context, c Caller, ref Ref, spec FileSpec,
 
 // begin makes a file unfinished and writes its record.
 func (s *Store) begin(tx Tx, f *found, b Begin, now time.Time) error {
-	f.file.open = &unfinished{length: max(b.Length, -1), part: b.Part}
+	f.file.open = &unfinished{length: max(b.Length, -1), part: b.Part, want: b.SHA256}
 	f.file.touch(now, s.o.UnfinishedTTL)
 	if b.Length == 0 {
 		return s.finish(tx, f, nil, nil, now)
@@ -452,10 +460,16 @@ func (s *Store) finish(tx Tx, f *found, all []piece, sum hash.Hash, now time.Tim
 	rec.open, rec.stored, rec.size, rec.updated = nil, true, u.got, now
 	rec.sha = nil
 	if sum == nil && u.got == 0 {
-		sum = s.newHash(nil)
+		sum = s.newHash(u.want)
 	}
 	if sum != nil {
 		rec.sha = sum.Sum(nil)
+	}
+	if len(u.want) > 0 && u.mode != byPosition && subtle.ConstantTimeCompare(u.want, rec.sha) != 1 {
+		return Refuse(Mismatch, "the content does not match its digest")
+	}
+	if s.o.NoDigest {
+		rec.sha = nil
 	}
 	if rec.name == "" {
 		rec.name, rec.original = "unnamed", "unnamed"
@@ -493,6 +507,40 @@ func (s *Store) finish(tx Tx, f *found, all []piece, sum hash.Hash, now time.Tim
 	}
 	return putFile(tx, f.fileKey, rec)
 }
+
+// Cancel gives an unfinished file up, and ends a writer that is at work on it.
+// Whoever may go on with it may cancel it; a complete one is deleted, as
+// DeleteFile does it.
+func (s *Store) Cancel(ctx context.Context, c Caller, ref Ref) error {
+	if err := s.permit(c, ref.appending(), nil); err != nil {
+		return err
+	}
+	f, err := s.openFileView(ctx, c, ref)
+	if err != nil {
+		return err
+	}
+	if f.file.open == nil {
+		return s.DeleteFile(ctx, c, ref)
+	}
+	s.writers.interrupt(ctx, f.fileKey)
+	return s.update(ctx, func(tx Tx) error {
+		f, err := s.openFile(tx, c, ref, s.now())
+		if err != nil {
+			return err
+		}
+		if f.file.open == nil {
+			return errComplete()
+		}
+		d := newDropper(s, s.now())
+		if err := d.drop(tx, f.fileKey, f.file, deleted); err != nil {
+			return err
+		}
+		return d.finish(tx)
+	})
+}
+
+// MaxFileSize is the most bytes that a file may have, 0 = no limit.
+func (s *Store) MaxFileSize() int64 { return s.o.FileSize }
 
 // charge adds bytes to what the owner of a file has stored.
 func (s *Store) charge(tx Tx, f *found, n int64) error {
@@ -540,7 +588,7 @@ func (s *Store) discardRun(tx Tx, r run, now time.Time) error {
 
 // resumeHash gives the SHA-256 of what is there so far, nil if it is not known.
 func (s *Store) resumeHash(u *unfinished) hash.Hash {
-	h := s.newHash(nil)
+	h := s.newHash(u.want)
 	if h == nil || u.got == 0 {
 		return h
 	}

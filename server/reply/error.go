@@ -151,7 +151,11 @@ func Of(err error) Answer {
 // fault of ours is not in the answer: the caller logs it. Allow, Content-Range
 // and a WWW-Authenticate of another realm are the caller's to set before.
 func Error(w http.ResponseWriter, r *http.Request, err error) Answer {
-	a := Of(err)
+	return Of(err).JSON(w)
+}
+
+// JSON answers as Error does.
+func (a Answer) JSON(w http.ResponseWriter) Answer {
 	body := api.Error{Message: a.Message}
 	if a.Status == http.StatusInternalServerError {
 		body.RequestID = w.Header().Get("X-Request-Id")
