@@ -66,7 +66,7 @@ func TestGolden(t *testing.T) {
 
 // goldenOptions is a house in which all dialects are spoken.
 func goldenOptions() Options {
-	return Options{Molgenis: true}
+	return Options{Molgenis: true, ExtraHorizon: &ExtraHorizon{}}
 }
 
 // replay sends the requests of a transcript and returns it with the answers.

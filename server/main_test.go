@@ -67,11 +67,20 @@ func (namesOnly) Authenticate(r *http.Request) (store.Caller, error) {
 	if password != "pw" || name != "alice" && name != "bob" && name != "root" {
 		return store.Caller{}, store.Refuse(store.Unauthenticated, "wrong credentials")
 	}
-	return store.Caller{Name: name, Admin: name == "root"}, nil
+	return callerNamed(name), nil
+}
+
+// callerNamed lets alice list files where that is a permission, and bob not.
+func callerNamed(name string) store.Caller {
+	c := store.Caller{Name: name, Admin: name == "root"}
+	if name == "alice" {
+		c.Permissions = store.ViewFiles
+	}
+	return c
 }
 
 func (namesOnly) Account(name string) (dialect.Account, bool) {
-	return dialect.Account{Caller: store.Caller{Name: name, Admin: name == "root"}}, name == "alice" || name == "bob" || name == "root"
+	return dialect.Account{Caller: callerNamed(name)}, name == "alice" || name == "bob" || name == "root"
 }
 
 // Keyed knows alice's key.
@@ -106,7 +115,7 @@ func newHouse(t testing.TB, so store.Options, o Options) *house {
 		o.Log = slog.New(slog.NewTextHandler(h.log, nil))
 	}
 	h.handler = New(s, o)
-	h.srv = httptest.NewUnstartedServer(checked(t, h.handler, "/api/", "/file/", "/tongue/", "/tus"))
+	h.srv = httptest.NewUnstartedServer(checked(t, h.handler, "/api/", "/file/", "/tongue/", "/tus", "/files/v1", "/auth/v2", "/users/v1", "/logout"))
 	h.srv.Listener = Listener(h.srv.Listener, max(o.IdleTimeout, 0))
 	h.srv.Config.ConnContext = ConnContext
 	h.srv.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)

@@ -9,8 +9,17 @@ import (
 // walkStep is how many entries a Walk reads in one View.
 const walkStep = 1000
 
+// walk is a list on the way.
+type walk struct {
+	q      Query
+	in     Collection
+	prefix []byte
+	timed  bool // newest first, so that Since is its end
+}
+
 // Walk calls visit with every file of a list until that returns false: those
-// of an account newest first, with q.All account by account. It is for
+// of an account newest first, with q.All and Since as well, with q.All alone
+// account by account (which passes by what has ended). It is for
 // questions that no list answers, and looks at no more than most entries:
 // complete is false where that bound ended it. Session, Limit and Cursor of the query
 // are not used, and Downloads of the files is not told. What is made or
@@ -19,18 +28,20 @@ func (s *Store) Walk(ctx context.Context, c Caller, q Query, most int, visit fun
 	if err := s.permit(c, toOwn, nil); err != nil {
 		return false, err
 	}
-	prefix := byOwner(c.Name)
+	w := walk{q: q, in: IndexRecords, prefix: byOwner(c.Name), timed: true}
 	switch {
 	case q.All && !c.Admin:
 		return false, Refuse(Denied, "only an administrator sees everything")
+	case q.All && !q.Since.IsZero():
+		w.in, w.prefix = FileRecords, nil
 	case q.All:
-		prefix = prefix[:1] // the lists of all owners
+		w.prefix, w.timed = w.prefix[:1], false // the lists of all owners
 	case q.Tag != "":
-		prefix = byTag(c.Name, q.Tag)
+		w.prefix = byTag(c.Name, q.Tag)
 	}
 	var from []byte
-	if !q.All && !q.Until.IsZero() {
-		from = entry(prefix, firstKey(until(q)))
+	if w.timed && !q.Until.IsZero() {
+		from = entry(w.prefix, firstKey(until(q)))
 	}
 	for {
 		var files []*File
@@ -39,7 +50,7 @@ func (s *Store) Walk(ctx context.Context, c Caller, q Query, most int, visit fun
 		next := from
 		err := s.view(ctx, func(tx Tx) error {
 			var err error
-			files, next, done, err = s.step(tx, q, prefix, from, limit)
+			files, next, done, err = s.step(tx, w, from, limit)
 			return err
 		})
 		if err != nil {
@@ -61,11 +72,11 @@ func (s *Store) Walk(ctx context.Context, c Caller, q Query, most int, visit fun
 }
 
 // step reads at most limit entries of a list below from.
-func (s *Store) step(tx Tx, q Query, prefix, from []byte, limit int) (files []*File, next []byte, done bool, err error) {
+func (s *Store) step(tx Tx, w walk, from []byte, limit int) (files []*File, next []byte, done bool, err error) {
 	now := s.now()
 	sessions := map[Key]*sessionRec{}
 	last, looked := []byte(nil), 0
-	for item, err := range tx.Scan(IndexRecords, prefix, from) {
+	for item, err := range tx.Scan(w.in, w.prefix, from) {
 		if err != nil {
 			return nil, nil, false, err
 		}
@@ -75,20 +86,17 @@ func (s *Store) step(tx Tx, q Query, prefix, from []byte, limit int) (files []*F
 		looked++
 		last = append(last[:0], item.ID...)
 		key, ok := keyOf(item.ID[max(len(item.ID)-len(Key{}), 0):])
-		if !ok || !q.Until.IsZero() && !key.before(until(q)) {
-			continue
+		if key.before(w.q.Since) && w.timed {
+			break
 		}
-		if key.before(q.Since) {
-			if !q.All {
-				break
-			}
+		if !ok || key.before(w.q.Since) || !w.q.Until.IsZero() && !key.before(until(w.q)) {
 			continue
 		}
 		f, err := s.findListed(tx, key, now, sessions)
 		if err != nil {
 			return nil, nil, false, err
 		}
-		if f != nil && (q.Tag == "" || slices.Contains(f.file.tags, q.Tag)) {
+		if f != nil && (w.q.Tag == "" || slices.Contains(f.file.tags, w.q.Tag)) {
 			files = append(files, s.render(f, 0))
 		}
 	}

@@ -21,6 +21,9 @@ type Client struct {
 type Options struct {
 	Clients   []Client      // empty: any client id is good, and there is no OAuth1
 	AccessTTL time.Duration // that clients are told; default 5 min
+	// Looks is how many files one question may look at; a look at the tokens of
+	// one counts for five. Default 100,000.
+	Looks int
 }
 
 type api struct {
@@ -40,6 +43,9 @@ func New(h dialect.Host, o Options) dialect.API {
 	if o.AccessTTL <= 0 {
 		o.AccessTTL = accessTTL
 	}
+	if o.Looks <= 0 {
+		o.Looks = mostLooked
+	}
 	a := &api{Host: h, o: o, finding: make(chan struct{}, mostFinding)}
 	routes := []dialect.Route{
 		{Path: "/files/v1/", Get: a.getFiles, Post: a.postFile},
@@ -58,12 +64,16 @@ func New(h dialect.Host, o Options) dialect.API {
 		{Path: "/logout", Post: a.logout},
 	}
 	for _, base := range []string{"/files/v1", "/auth/v2", "/users/v1"} {
-		for _, path := range []string{base, base + "/{rest:.*}"} {
-			routes = append(routes, dialect.Route{Path: path, Get: a.unknown, Post: a.unknown, Put: a.unknown, Patch: a.unknown, Delete: a.unknown})
-		}
+		routes = append(routes, dialect.Route{Path: base}, dialect.Route{Path: base + "/{rest:.*}"})
 	}
 	for i := range routes {
-		routes[i].Options = a.preflight
+		rt := &routes[i]
+		for _, h := range []*dialect.Handler{&rt.Get, &rt.Post, &rt.Put, &rt.Patch, &rt.Delete} {
+			if *h == nil {
+				*h = a.unknown
+			}
+		}
+		rt.Options = a.preflight
 	}
 	return dialect.API{Name: "extrahorizon", Routes: routes, Headers: allowOrigin, Fail: fail}
 }
@@ -85,7 +95,7 @@ type affected struct {
 func fail(w http.ResponseWriter, _ *http.Request, err error) reply.Answer {
 	a := reply.Of(err)
 	if g, ok := errors.AsType[*grantFault](err); ok {
-		a.Status, a.Message, a.Ours = http.StatusBadRequest, g.Description, false
+		a.Status, a.Code, a.Message, a.Ours = http.StatusBadRequest, kindOf(g.Inner.Code), g.Description, false
 		w.Header().Set("Cache-Control", "no-store")
 		return a.Write(w, jsonType, g)
 	}
@@ -96,7 +106,7 @@ func fail(w http.ResponseWriter, _ *http.Request, err error) reply.Answer {
 			c = codeUnknownPath
 		}
 	} else {
-		a.Status, a.Ours = rowOf(c).status, false
+		a.Status, a.Code, a.Ours = rowOf(c).status, kindOf(c), false
 	}
 	if f, ok := errors.AsType[*fault](err); ok {
 		a.Message = f.message

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 
+	wire "fileshare/api"
 	"fileshare/server/reply"
 	"fileshare/store"
 )
@@ -107,6 +108,29 @@ func rowOf(c code) row {
 		return row{http.StatusBadRequest, "FILE_TOO_LARGE_EXCEPTION"}
 	}
 	return row{http.StatusInternalServerError, "SERVER_EXCEPTION"}
+}
+
+// kindOf is the native code of an error, for programs that speak to all faces.
+func kindOf(c code) string {
+	switch c {
+	case codeNoPermission, codeReadToken:
+		return wire.CodeDenied
+	case codeUnknownPath, codeToken:
+		return wire.CodeNotFound
+	case codeLastToken:
+		return wire.CodeConflict
+	case codeTooLarge:
+		return wire.CodeTooLarge
+	case codeTooManyAttempts:
+		return wire.CodeRateLimited
+	}
+	switch rowOf(c).status {
+	case http.StatusUnauthorized:
+		return wire.CodeUnauthenticated
+	case http.StatusBadRequest:
+		return wire.CodeInvalid
+	}
+	return wire.CodeInternal
 }
 
 // fault is a refusal with a code. Message is for the client.

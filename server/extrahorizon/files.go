@@ -353,7 +353,7 @@ func (a *api) getFiles(w http.ResponseWriter, r *http.Request) error {
 	if query.SkipCount {
 		answer.Page.Total = nil
 	}
-	q.looks = mostLooked
+	q.looks = a.o.Looks
 	for _, f := range found.files {
 		answer.Data = append(answer.Data, f.details(true, query.Select))
 	}

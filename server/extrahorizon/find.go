@@ -16,10 +16,8 @@ import (
 const (
 	defaultPage = 20
 	mostPage    = 200
-	// mostLooked is how many files one question may look at, and how many
-	// looks one at the tokens of a file is worth.
-	mostLooked = 100_000
-	tokenLooks = 5
+	mostLooked  = 100_000
+	tokenLooks  = 5
 )
 
 // fields are the names under which questions may speak of a file.
@@ -67,9 +65,9 @@ func (q *question) find() (*result, error) {
 	if !any {
 		return r, nil
 	}
-	top := &ranking{query: q.query, most: min(r.offset+r.limit, mostLooked)}
-	q.looks = mostLooked
-	all, err := q.a.Store.Walk(q.ctx, q.caller, list, mostLooked, func(f *store.File) bool {
+	top := &ranking{query: q.query, most: min(r.offset+r.limit, q.a.o.Looks)}
+	q.looks = q.a.o.Looks
+	all, err := q.a.Store.Walk(q.ctx, q.caller, list, q.a.o.Looks, func(f *store.File) bool {
 		q.looks--
 		if f.State != store.StateUploaded {
 			return true
@@ -85,7 +83,7 @@ func (q *question) find() (*result, error) {
 		err = q.failed
 	}
 	if err == nil && (!all || q.looks < 0) {
-		err = refuse(codeRQL, "the query would have to look at too many files: narrow it by creationTimestamp or tags")
+		err = refuse(codeRQL, "the query would have to look at too many files: narrow it by creationTimestamp (from when on) or by a tag")
 	}
 	if err != nil {
 		return nil, err

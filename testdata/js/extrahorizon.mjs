@@ -120,7 +120,7 @@ const tests = {
     const exh = createOAuth2Client({ host, clientId: 'app', accessToken: process.env.EXPIRED, refreshToken: process.env.ITS_REFRESH, freshTokensCallback: () => fresh++ })
     const seen = []
     exh.raw.interceptors.response.use(undefined, e => { seen.push(e.response?.data?.code); throw e })
-    assert.equal((await exh.users.me()).email, viewer)
+    assert.equal((await exh.users.me()).email, 'alice@example.com')
     assert.equal(fresh, 1)
   },
 
