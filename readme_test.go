@@ -27,7 +27,7 @@ func testREADME(t *testing.T, bin string) {
 	for _, m := range regexp.MustCompile("(?ms)^```(\\w+)\n(.*?)^```$").FindAllSubmatch(readme, -1) {
 		blocks = append(blocks, block{string(m[1]), string(m[2])})
 	}
-	var commands []string
+	var commands, scripts []string
 	for _, b := range blocks {
 		switch b.language {
 		case "sh":
@@ -38,6 +38,8 @@ func testREADME(t *testing.T, bin string) {
 			}
 		case "nginx":
 			checkNginx(t, b.text)
+		case "js":
+			scripts = append(scripts, b.text)
 		case "ini", "text":
 		default:
 			t.Errorf("what is to be done with a block of %s?", b.language)
@@ -46,7 +48,7 @@ func testREADME(t *testing.T, bin string) {
 	if len(commands) == 0 || commands[0] != "make run\n" {
 		t.Fatal("make run is expected to come first")
 	}
-	metrics := runCommands(t, bin, commands[1:])
+	metrics := runCommands(t, bin, commands[1:], scripts)
 	checkKeys(t, string(readme))
 	for _, name := range regexp.MustCompile("`(fileshare_[a-z_]+)`").FindAllSubmatch(readme, -1) {
 		if !regexp.MustCompile(`(?m)^` + string(name[1]) + `\b`).MatchString(metrics) {
@@ -56,8 +58,9 @@ func testREADME(t *testing.T, bin string) {
 }
 
 // runCommands starts the program as make run does, with no configuration, and
-// runs the blocks with the password that was printed. It returns /metrics.
-func runCommands(t *testing.T, bin string, blocks []string) (metrics string) {
+// runs the blocks with the password that was printed, then the scripts. It
+// returns /metrics.
+func runCommands(t *testing.T, bin string, blocks, scripts []string) (metrics string) {
 	recipe, err := exec.CommandContext(t.Context(), "make", "--no-print-directory", "-n", "run").Output()
 	if err != nil {
 		t.Fatalf("make -n run: %v", err)
@@ -94,6 +97,15 @@ func runCommands(t *testing.T, bin string, blocks []string) (metrics string) {
 	for _, want := range []string{`"message":"upload used"`, `"status":"ok"`, "a few words", "$argon2id$", "format: json"} {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("no %s in the output:\n%s", want, out)
+		}
+	}
+	for _, script := range scripts {
+		_, port, _ := strings.Cut(addr, ":")
+		cmd := exec.CommandContext(t.Context(), "node", "--input-type=module")
+		cmd.Dir = "testdata/js" // where the clients are
+		cmd.Stdin = strings.NewReader(strings.NewReplacer("localhost:8080", "localhost:"+port, "PASSWORD", m[1]).Replace(script))
+		if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "a few words") {
+			t.Errorf("%v\n%s\n%s", err, script, out)
 		}
 	}
 	url := "http://" + addr + "/metrics"
