@@ -7,8 +7,8 @@ FUZZTIME ?= 3s
 
 # Programs that the tests run against, with the Debian package where it has another name; see packages.
 PROGRAMS := curl nginx openssl npm node:nodejs wget unzip aria2c:aria2 mkfs.ext4:e2fsprogs mount findmnt:util-linux chromium
-# Python modules of the system that clients use, each in the Debian package python3-NAME.
-PYTHON := requests
+# Python modules of the system that clients use, with the Debian package python3-NAME where it has another name.
+PYTHON := requests tusclient:tuspy
 
 .PHONY: help
 help: ## list the targets
@@ -34,7 +34,7 @@ test: packages lint ## all that CI does: lint, modules, tests with -race, every 
 .PHONY: packages
 packages:
 	@missing=''; for p in $(PROGRAMS); do command -v "$${p%:*}" >/dev/null || missing+=" $${p#*:}"; done; \
-	for m in $(PYTHON); do /usr/bin/python3 -c "import $$m" 2>/dev/null || missing+=" python3-$$m"; done; \
+	for m in $(PYTHON); do /usr/bin/python3 -c "import $${m%:*}" 2>/dev/null || missing+=" python3-$${m#*:}"; done; \
 	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  echo "installing$$missing"; export DEBIAN_FRONTEND=noninteractive; \
 	  { apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing; } >/dev/null; \

@@ -118,6 +118,7 @@ Promise.all(['/health', daemon + '/health'].map(u => fetch(u, {mode: 'no-cors'})
 			t.Errorf("got %s", got)
 		}
 	})
+	t.Run("tus", func(t *testing.T) { testTusPage(t, bin) })
 	t.Run("MOLGENIS", func(t *testing.T) { testMolgenisPage(t, bin) })
 }
 

@@ -34,6 +34,7 @@ func TestProgram(t *testing.T) {
 	t.Run("script", func(t *testing.T) { testScripts(t, bin) })
 	t.Run("README", func(t *testing.T) { testREADME(t, bin) })
 	t.Run("extrahorizon", func(t *testing.T) { testExtraHorizon(t, bin) })
+	t.Run("tus", func(t *testing.T) { testTus(t, bin) })
 	t.Run("browser", func(t *testing.T) { testBrowsers(t, bin) })
 }
 

@@ -51,6 +51,7 @@ func testEvents(t *testing.T, open Pair) {
 		t.Fatal(err)
 	}
 	e.boot()
+	time.Sleep(2 * time.Millisecond) // the order of events is that of time across a restart
 	if err := e.DeleteFile(e.ctx(), alice, store.Ref{File: f.ID}); err != nil {
 		t.Fatal(err)
 	}
