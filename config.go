@@ -431,6 +431,9 @@ func (c *Config) Write(w io.Writer) error {
 	return v.WriteConfigTo(w)
 }
 
+// notShown stands in the place of a secret.
+const notShown = "(not shown)"
+
 func masked(v reflect.Value, tag reflect.StructTag) any {
 	secret := tag.Get("secret")
 	switch x := v.Interface().(type) {
@@ -438,7 +441,7 @@ func masked(v reflect.Value, tag reflect.StructTag) any {
 		return time.Duration(x).String()
 	case string:
 		if x != "" && (secret == "all" || secret == "url" && strings.Contains(x, "://")) {
-			return "(not shown)"
+			return notShown
 		}
 	}
 	switch v.Kind() {

@@ -45,6 +45,7 @@ func (c *Config) check(failed map[string]bool) []error {
 	c.checkStore(k)
 	c.checkAuth(k)
 	c.checkClients(k)
+	c.checkOpenTera(k)
 	c.checkWebhooks(k)
 
 	k.duration("server.shutdown_grace", c.Server.ShutdownGrace, 0)

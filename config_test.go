@@ -111,7 +111,7 @@ apis: {tus: {enabled: false}}
 `,
 		"FILESHARE_SERVER_LISTEN=127.0.0.1:2", "FILESHARE_MODELS_UPLOAD_MAX_TTL=7d", "FILESHARE_SERVER_PREFIXES=/a, /b",
 		`FILESHARE_SERVER_TRUSTED_PROXIES=["10.0.0.0/8","::1"]`, "FILESHARE_AUTH_OPEN_SESSIONS=true", "FILESHARE_TOKENS_MAX_DOWNLOADS=3",
-		`FILESHARE_APIS_OPENTERA_DEVICES=[{"name":"d","token":"t"}]`, "FILESHARE_DOWNLOADS_INLINE_TYPES=",
+		`FILESHARE_APIS_OPENTERA_DEVICES=[{"name":"d","token":"0123456789abcdef"}]`, "FILESHARE_DOWNLOADS_INLINE_TYPES=",
 		"FILESHARE_URL=x", "FILESHARE_USER=x", "FILESHARE_PASSWORD=x", "PATH=/bin", "OTHERFILESHARE_X=1")
 	want := mustLoad(t, "")
 	want.Server.Listen = "127.0.0.1:2"
@@ -124,7 +124,7 @@ apis: {tus: {enabled: false}}
 	want.Limits.FileSize, want.Limits.UserQuota = 1<<20, 2<<30
 	want.Tokens.MaxDownloads = 3
 	want.APIs.Tus.Enabled = false
-	want.APIs.OpenTera.Devices = []OpenTeraDevice{{"d", "t"}}
+	want.APIs.OpenTera.Devices = []OpenTeraDevice{{"d", "0123456789abcdef"}}
 	want.Downloads.InlineTypes = []string{}
 	if diff := cmp.Diff(want, c); diff != "" {
 		t.Errorf("configuration (-want +got):\n%s", diff)
@@ -175,6 +175,12 @@ func TestProblems(t *testing.T) {
 		{"auth: {users: [{name: a, password: '{SHA}TOPSECRET'}]}", "", "auth.users[0].password: this kind"},
 		{"auth: {users: [{name: 'a:b', password: x}]}", "", `auth.users[0].name: "a:b": 1 to 256`},
 		{"auth: {users: [{name: a, password: x}, {name: a, password: x}]}", "", `auth.users[1].name: "a": every name once`},
+		{"apis: {opentera: {participants: [{name: 'a:b', password: x}]}}", "", `apis.opentera.participants[0].name: "a:b": 1 to 200`},
+		{"apis: {opentera: {participants: [{name: a}]}}", "", `apis.opentera.participants[0]: "a": a password or a token`},
+		{"apis: {opentera: {participants: [{name: a, password: '{SHA}TOPSECRET'}]}}", "", "apis.opentera.participants[0].password: this kind"},
+		{"apis: {opentera: {devices: [{name: a}]}}", "", `apis.opentera.devices[0]: "a": a token`},
+		{"apis: {opentera: {devices: [{name: a, token: TOPSECRET}]}}", "", "apis.opentera.devices[0].token: at least 16 characters are expected"},
+		{"apis: {opentera: {participants: [{name: a, token: TOPSECRETTOPSECRET}], devices: [{name: b, token: TOPSECRETTOPSECRET}]}}", "", "apis.opentera.devices[0].token: every token once"},
 		{"auth: {users: x}", "", "auth.users: a list"},
 		{"auth: {users: [x]}", "", "auth.users[0]: an object"},
 		{"auth: {open_sessions: maybe}", "", `auth.open_sessions: "maybe": true or false`},
@@ -259,7 +265,7 @@ func TestWrite(t *testing.T) {
 auth: {users: [{name: a, password: TOPSECRET, api_key: TOPSECRET}]}
 apis:
   extrahorizon: {clients: [{id: i, secret: TOPSECRET, consumer_key: k, consumer_secret: TOPSECRET}]}
-  opentera: {participants: [{name: p, password: TOPSECRET, token: TOPSECRET}], devices: [{name: d, token: TOPSECRET}]}
+  opentera: {participants: [{name: p, password: TOPSECRET, token: TOPSECRETTOPSECRET}], devices: [{name: d, token: OTHERTOPSECRETTOP}]}
 tokens: {lease: 90s}
 `)
 	var out bytes.Buffer

@@ -146,6 +146,10 @@ func newHandler(c *Config, engine *store.Store, registry *prometheus.Registry, l
 	if err != nil {
 		return nil, nil, &configError{[]error{fmt.Errorf("auth: %w", err)}}
 	}
+	openTera, err := c.openTera(log)
+	if err != nil {
+		return nil, nil, err
+	}
 	docs, err := server.Docs()
 	if err != nil {
 		return nil, nil, err
@@ -153,7 +157,7 @@ func newHandler(c *Config, engine *store.Store, registry *prometheus.Registry, l
 	return server.New(engine, server.Options{
 		Prefixes: c.Server.Prefixes, PublicURL: c.Server.PublicURL, TrustedProxies: c.trustedProxies(),
 		IdleTimeout: time.Duration(c.Limits.IdleTimeout), InlineTypes: c.Downloads.InlineTypes,
-		Tus: c.APIs.Tus.Enabled, Molgenis: c.APIs.Molgenis.Enabled, ExtraHorizon: c.extraHorizon(),
+		Tus: c.APIs.Tus.Enabled, Molgenis: c.APIs.Molgenis.Enabled, ExtraHorizon: c.extraHorizon(), OpenTera: openTera,
 		Auth: accounts, Docs: docs, Log: log, Registerer: registry, Gatherer: registry, Version: buildVersion(),
 	}), admin, nil
 }

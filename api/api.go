@@ -136,5 +136,6 @@ const (
 	CodePrecondition    = "precondition_failed"
 	CodeTimeout         = "timeout"
 	CodeIncomplete      = "incomplete_body"
+	CodeNotImplemented  = "not_implemented"
 	CodeInternal        = "internal"
 )

@@ -10,6 +10,7 @@ import (
 	"fileshare/server/extrahorizon"
 	"fileshare/server/molgenis"
 	"fileshare/server/multipart"
+	"fileshare/server/opentera"
 	"fileshare/store"
 )
 
@@ -17,7 +18,24 @@ import (
 type (
 	ExtraHorizon       = extrahorizon.Options
 	ExtraHorizonClient = extrahorizon.Client
+	OpenTeraCaller     = opentera.Caller
 )
+
+// OpenTera is what its API is configured with.
+type OpenTera struct {
+	Participants, Devices []OpenTeraCaller
+	// Passwords tells which participant sends Basic credentials; nil: none
+	// has a password.
+	Passwords Authenticator
+}
+
+func (o *OpenTera) basic(r *http.Request) (string, error) {
+	if o.Passwords == nil {
+		return "", nil
+	}
+	c, err := o.Passwords.Authenticate(r)
+	return c.Name, err
+}
 
 // dialects are the foreign APIs that are switched on.
 func (s *server) dialects() []dialect.API {
@@ -25,6 +43,9 @@ func (s *server) dialects() []dialect.API {
 	var all []dialect.API
 	if s.o.Molgenis {
 		all = append(all, molgenis.New(h))
+	}
+	if o := s.o.OpenTera; o != nil {
+		all = append(all, opentera.New(h, opentera.Options{Participants: o.Participants, Devices: o.Devices, ParticipantBasic: o.basic}))
 	}
 	if s.o.ExtraHorizon != nil {
 		all = append(all, extrahorizon.New(h, *s.o.ExtraHorizon))
@@ -43,7 +64,7 @@ func (s *server) dialectRoutes() []route {
 	var table []route
 	for _, api := range s.dialects() {
 		for _, rt := range api.Routes {
-			table = append(table, route{name: rt.Path, open: true, api: &api, get: handler(rt.Get), post: handler(rt.Post),
+			table = append(table, route{name: rt.Path, open: true, alias: rt.Alias, api: &api, get: handler(rt.Get), post: handler(rt.Post),
 				put: handler(rt.Put), patch: handler(rt.Patch), delete: handler(rt.Delete), options: handler(rt.Options)})
 		}
 	}
@@ -67,6 +88,7 @@ func (s *server) host() dialect.Host {
 		Store:     s.store,
 		Log:       s.log,
 		Docs:      docs,
+		Public:    s.links.public != "",
 		Base:      func(r *http.Request) string { return s.links.base(r, state(r).prefix) },
 		Trusted:   func(r *http.Request) bool { return s.links.trusts(r.RemoteAddr) },
 		Var:       func(r *http.Request, name string) string { return state(r).vars[name] },

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -66,7 +67,28 @@ func TestGolden(t *testing.T) {
 
 // goldenOptions is a house in which all dialects are spoken.
 func goldenOptions() Options {
-	return Options{Molgenis: true, ExtraHorizon: &ExtraHorizon{}}
+	return Options{
+		Molgenis: true, ExtraHorizon: &ExtraHorizon{},
+		OpenTera: &OpenTera{
+			Participants: []OpenTeraCaller{{Name: "paul", Token: "0123456789abcdef-participant"}},
+			Devices:      []OpenTeraCaller{{Name: "sensor", Token: "0123456789abcdef-device"}},
+			Passwords:    onlyPaul{},
+		},
+	}
+}
+
+// onlyPaul knows the participant paul by the password "pw".
+type onlyPaul struct{}
+
+func (onlyPaul) Authenticate(r *http.Request) (store.Caller, error) {
+	name, password, ok := r.BasicAuth()
+	switch {
+	case !ok:
+		return store.Caller{}, nil
+	case name != "paul" || password != "pw":
+		return store.Caller{}, store.Refuse(store.Unauthenticated, "wrong user name or password")
+	}
+	return store.Caller{Name: name}, nil
 }
 
 // replay sends the requests of a transcript and returns it with the answers.
@@ -168,11 +190,15 @@ func (m *masks) mask(text string) string {
 			if kind.name == "" {
 				return "${TIME}"
 			}
-			name, ok := m.values[value]
+			same := value
+			if kind.name == "ACCESS" {
+				same = value[12:76] // the file and who may use it, without the time
+			}
+			name, ok := m.values[same]
 			if !ok {
 				m.count[kind.name]++
 				name = fmt.Sprint(kind.name, m.count[kind.name])
-				m.values[value], m.names[name] = name, value
+				m.values[same], m.names[name] = name, value
 			}
 			return "${" + name + "}"
 		})

@@ -54,6 +54,7 @@ type Options struct {
 
 	Tus          bool          // resumable uploads: tus 1.0 and the IETF draft
 	Molgenis     bool          // speak the API of MOLGENIS' files
+	OpenTera     *OpenTera     // speak the API of OpenTera's file transfer service; nil = no
 	ExtraHorizon *ExtraHorizon // speak the API of Extra Horizon's file service; nil = no
 
 	Auth   Authenticator    // nil = everybody is a stranger
@@ -138,6 +139,7 @@ type route struct {
 	patch   handler
 	delete  handler
 	options handler      // nil: answers allow
+	alias   bool         // of another route
 	api     *dialect.API // whose route it is; nil: ours
 	any     http.Handler // instead of the above
 	resumes bool         // a body may be sent in pieces

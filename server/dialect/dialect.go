@@ -23,6 +23,7 @@ type Handler func(w http.ResponseWriter, r *http.Request) error
 // without a prefix; a slash at its end makes another path. HEAD goes to Get.
 // Options is for preflight requests; without it OPTIONS answers Allow.
 type Route struct {
+	Alias                                  bool // of another route: not in the API's description
 	Path                                   string
 	Get, Post, Put, Patch, Delete, Options Handler
 }
@@ -47,6 +48,7 @@ type Host struct {
 	Log   *slog.Logger // adds the request's id; never a token or a password into it
 	Docs  http.Handler // the native description at /doc, /doc/…, /openapi.json; answers 404 where there is none
 
+	Public bool // Base is configured, not taken from the request
 	// Base is scheme, host and prefix of links in the answer to r.
 	Base func(r *http.Request) string
 	// Trusted tells whether the peer is a proxy that is to be believed.
@@ -112,33 +114,36 @@ func Body(r *http.Request, most int) ([]byte, error) {
 	return b, nil
 }
 
+// Part is a part of a form.
+type Part = multipart.Part
+
 // Form yields the parts of a form. All its errors are refusals, or the
 // storage's.
 type Form struct {
 	parts   *multipart.Reader
-	receive func(*multipart.Part) (*store.Content, error)
+	receive func(*Part) (*store.Content, error)
 }
 
 // NewForm makes a form of its parts; receive takes one as a content.
-func NewForm(parts *multipart.Reader, receive func(*multipart.Part) (*store.Content, error)) *Form {
+func NewForm(parts *multipart.Reader, receive func(*Part) (*store.Content, error)) *Form {
 	return &Form{parts: parts, receive: receive}
 }
 
 // Next returns the next part, io.EOF after the last.
-func (f *Form) Next() (*multipart.Part, error) {
+func (f *Form) Next() (*Part, error) {
 	p, err := f.parts.Next()
 	return p, FormError(err)
 }
 
 // Value reads a field of at most most bytes.
-func (f *Form) Value(p *multipart.Part, most int) (string, error) {
+func (f *Form) Value(p *Part, most int) (string, error) {
 	v, err := p.Value(most)
 	return v, FormError(err)
 }
 
 // Content receives a part as the content of a file: attach or discard it. A
 // digest in the part's header is verified.
-func (f *Form) Content(p *multipart.Part) (*store.Content, error) { return f.receive(p) }
+func (f *Form) Content(p *Part) (*store.Content, error) { return f.receive(p) }
 
 // Close gives back what the form has borrowed.
 func (f *Form) Close() { f.parts.Close() }

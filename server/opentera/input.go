@@ -2,6 +2,7 @@ package opentera
 
 import (
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -105,6 +106,46 @@ func (o object) texts(name string) ([]string, error) {
 			}
 		} else if _, ok := parseNumber(s); !ok {
 			return nil, invalid(name + " must be a list of strings or numbers")
+		}
+		all = append(all, s)
+	}
+	return all, nil
+}
+
+// object returns an object.
+func (o object) object(name string) (inner object, ok bool, err error) {
+	raw, found := o.member(name)
+	if !found {
+		return nil, false, nil
+	}
+	if json.Unmarshal(raw, &inner) != nil || inner == nil {
+		return nil, false, invalid(name + " must be an object")
+	}
+	return inner, true, nil
+}
+
+// objects returns a list of objects.
+func (o object) objects(name string) (list []object, ok bool, err error) {
+	raw, found := o.member(name)
+	if !found {
+		return nil, false, nil
+	}
+	if json.Unmarshal(raw, &list) != nil || slices.ContainsFunc(list, func(o object) bool { return o == nil }) {
+		return nil, false, invalid(name + " must be a list of objects")
+	}
+	return list, true, nil
+}
+
+// required returns strings that must be there and not be empty.
+func (o object) required(names ...string) ([]string, error) {
+	var all []string
+	for _, name := range names {
+		s, ok, err := o.text(name)
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			return nil, invalid("Missing " + name)
 		}
 		all = append(all, s)
 	}

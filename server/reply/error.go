@@ -20,14 +20,15 @@ type Fault int
 
 // The faults of a request.
 const (
-	Method       Fault = iota + 1 // the path is there, the method is not; the handler sets Allow
-	MediaType                     // a body of a type that is not understood
-	Range                         // no byte of the content is in the range; the handler sets Content-Range
-	Precondition                  // If-Match or If-Unmodified-Since failed
-	Timeout                       // the body moved no byte for too long
-	Incomplete                    // the body ended too early
-	Malformed                     // the body is framed wrongly
-	ClientGone                    // nobody is left to be answered
+	Method         Fault = iota + 1 // the path is there, the method is not; the handler sets Allow
+	MediaType                       // a body of a type that is not understood
+	Range                           // no byte of the content is in the range; the handler sets Content-Range
+	Precondition                    // If-Match or If-Unmodified-Since failed
+	Timeout                         // the body moved no byte for too long
+	Incomplete                      // the body ended too early
+	Malformed                       // the body is framed wrongly
+	NotImplemented                  // a call that the API knows and that is not offered here
+	ClientGone                      // nobody is left to be answered
 	faultEnd
 )
 
@@ -106,6 +107,8 @@ func faultRow(f Fault) (row, bool) {
 		return row{status: http.StatusPreconditionFailed, code: api.CodePrecondition}, true
 	case Timeout:
 		return row{status: http.StatusRequestTimeout, code: api.CodeTimeout}, true
+	case NotImplemented:
+		return row{status: http.StatusNotImplemented, code: api.CodeNotImplemented}, true
 	case Incomplete, Malformed, ClientGone:
 		return row{status: http.StatusBadRequest, code: api.CodeIncomplete}, true
 	}

@@ -1,0 +1,514 @@
+package opentera
+
+import (
+	"io"
+	"mime"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"fileshare/server/dialect"
+	"fileshare/server/reply"
+	"fileshare/store"
+)
+
+const (
+	accessPurpose = "opentera access"
+	mostInfos     = 1 << 20 // bytes of a request for infos
+)
+
+// give makes an access token for a file.
+func (a *api) give(c who, f *store.File) string {
+	t := access{ref: store.Ref{Session: f.Session, File: f.ID}, requester: c.uuid, until: time.Now().Add(accessTTL)}
+	return t.token(func(b []byte) []byte { return a.Store.Sign(accessPurpose, b) })
+}
+
+// admit reads an access token and refuses it unless it lets the caller use the
+// asset.
+func (a *api) admit(c who, token, asset string) (store.Ref, error) {
+	t, ok := parseAccess(token, func(statement, signature []byte) bool { return a.Store.Signed(accessPurpose, statement, signature) })
+	if !ok || !t.covers(asset, c.uuid, time.Now()) {
+		return store.Ref{}, store.Refuse(store.Denied, "Access denied to asset")
+	}
+	return t.ref, nil
+}
+
+// reader is the caller of what a participant with a token that never ends may
+// not do.
+func (a *api) reader(r *http.Request) (who, error) {
+	c, err := a.caller(r)
+	if err == nil && c.kind == participant && c.fixed {
+		err = store.Refuse(store.Denied, "Forbidden")
+	}
+	return c, err
+}
+
+// asset finds the caller and the asset of a query.
+func (a *api) asset(r *http.Request, param string) (c who, ref store.Ref, err error) {
+	if c, err = a.reader(r); err != nil {
+		return c, ref, err
+	}
+	said, err := query(r, param, "access_token")
+	if err != nil {
+		return c, ref, err
+	}
+	ref, err = a.admit(c, said[1], said[0])
+	return c, ref, err
+}
+
+func (a *api) download(w http.ResponseWriter, r *http.Request) error {
+	c, ref, err := a.asset(r, "asset_uuid")
+	if err != nil {
+		return err
+	}
+	return a.Serve(w, r, c.Caller, ref, dialect.Serving{})
+}
+
+func (a *api) deleteAsset(w http.ResponseWriter, r *http.Request) error {
+	c, ref, err := a.asset(r, "uuid")
+	if err != nil {
+		return err
+	}
+	if err := a.Store.DeleteFile(r.Context(), c.Caller, ref); err != nil {
+		return err
+	}
+	return reply.JSON(w, "")
+}
+
+func (a *api) getInfos(w http.ResponseWriter, r *http.Request) error {
+	c, ref, err := a.asset(r, "asset_uuid")
+	if err != nil {
+		return err
+	}
+	f, err := a.Store.File(r.Context(), c.Caller, ref)
+	if err != nil {
+		return err
+	}
+	return reply.JSON(w, infosOf(f))
+}
+
+// postInfos lists what is known of several assets, or renames one.
+func (a *api) postInfos(w http.ResponseWriter, r *http.Request) error {
+	c, err := a.caller(r)
+	if err != nil {
+		return err
+	}
+	body, err := dialect.Body(r, mostInfos)
+	if err != nil {
+		return err
+	}
+	o, err := parseObject(body, "")
+	if err != nil {
+		return err
+	}
+	if list, ok, err := o.objects("assets"); ok || err != nil {
+		if err != nil {
+			return err
+		}
+		return a.listInfos(w, r, c, list)
+	}
+	one, ok, err := o.object("file_asset")
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return invalid("Badly formatted request")
+	}
+	return a.rename(w, r, c, one)
+}
+
+func (a *api) listInfos(w http.ResponseWriter, r *http.Request, c who, list []object) error {
+	var refs []store.Ref
+	for _, o := range list {
+		said, err := o.required("access_token", "asset_uuid")
+		if err != nil {
+			return err
+		}
+		ref, err := a.admit(c, said[0], said[1])
+		if err != nil {
+			return err
+		}
+		refs = append(refs, ref)
+	}
+	out := []infosAnswer{}
+	for _, ref := range refs {
+		f, err := a.Store.File(r.Context(), c.Caller, ref)
+		switch store.KindOf(err) {
+		case 0:
+			if err != nil {
+				return err
+			}
+			out = append(out, infosOf(f))
+		case store.NotFound, store.Expired, store.Used: // silently absent
+		default:
+			return err
+		}
+	}
+	return reply.JSON(w, out)
+}
+
+func (a *api) rename(w http.ResponseWriter, r *http.Request, c who, o object) error {
+	said, err := o.required("access_token", "asset_uuid")
+	if err != nil {
+		return err
+	}
+	ref, err := a.admit(c, said[0], said[1])
+	if err != nil {
+		return err
+	}
+	name, err := o.required("asset_original_filename")
+	if err != nil {
+		return err
+	}
+	typ := typeOfName(name[0])
+	f, err := a.Store.PatchFile(r.Context(), c.Caller, ref, store.FileSpec{Name: &name[0], Type: &typ})
+	if err != nil {
+		return err
+	}
+	return reply.JSON(w, infosOf(f))
+}
+
+// incoming is an asset on its way into the store.
+type incoming struct {
+	asset   *newAsset
+	session *store.Session
+	name    string         // of the file, as it was sent
+	content *store.Content // to be discarded or attached
+}
+
+// upload stores the file of a form, which describes it in another field. Either
+// may come first.
+func (a *api) upload(w http.ResponseWriter, r *http.Request) error {
+	c, err := a.caller(r)
+	if err != nil {
+		return err
+	}
+	if !isForm(r) {
+		return invalid("Wrong content type: multipart/form-data is expected")
+	}
+	in := new(incoming)
+	if err := a.receive(r, c, in); err != nil {
+		in.content.Discard()
+		return err
+	}
+	spec, err := a.spec(r, c, in)
+	if err != nil {
+		in.content.Discard()
+		return err
+	}
+	f, err := a.Store.StoreNew(r.Context(), c.Caller, in.session.ID, spec, in.content)
+	if err != nil {
+		in.content.Discard()
+		return err
+	}
+	out := a.assetOf(c, f, in.session)
+	a.link(r, c, f, &out)
+	return reply.JSON(w, out)
+}
+
+func isForm(r *http.Request) bool {
+	t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	return err == nil && t == "multipart/form-data"
+}
+
+// receive reads the form.
+func (a *api) receive(r *http.Request, c who, in *incoming) error {
+	form, err := a.Form(r, c.Caller)
+	if err != nil {
+		return err
+	}
+	defer form.Close()
+	for {
+		part, err := form.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		switch part.FormName() {
+		case "file_asset":
+			err = a.describe(r, c, in, form, part)
+		case "file":
+			err = in.take(form, part)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	switch {
+	case in.asset == nil:
+		return invalid("Missing file asset information")
+	case in.content == nil:
+		return invalid("Missing uploaded file")
+	}
+	return nil
+}
+
+// describe reads the field that describes the file, and finds its session: a
+// body that comes after it need not be read if that fails.
+func (a *api) describe(r *http.Request, c who, in *incoming, form *dialect.Form, part *dialect.Part) error {
+	if in.asset != nil {
+		return invalid("file_asset is there twice")
+	}
+	text, err := form.Value(part, mostJSON)
+	if err != nil {
+		return err
+	}
+	asset, err := parseAsset([]byte(text))
+	if err != nil {
+		return err
+	}
+	in.asset = &asset
+	in.session, err = a.session(r, c, asset.session)
+	return err
+}
+
+// session finds a session that the caller may use; others are all alike to it.
+func (a *api) session(r *http.Request, c who, number int64) (*store.Session, error) {
+	s, err := a.Store.SessionByNumber(r.Context(), c.Caller, sessions, number)
+	switch store.KindOf(err) {
+	case store.NotFound, store.Expired, store.Denied:
+		return nil, store.RefuseCause(store.Denied, "Session not accessible", err)
+	}
+	return s, err
+}
+
+// take receives the file.
+func (in *incoming) take(form *dialect.Form, part *dialect.Part) (err error) {
+	switch in.name = part.FileName(); {
+	case in.content != nil:
+		return invalid("More than one uploaded file")
+	case !part.HasFileName():
+		return invalid("Missing uploaded file")
+	case in.name == "":
+		return invalid("Missing filename")
+	}
+	in.content, err = form.Content(part)
+	return err
+}
+
+// spec is what the engine is told of an asset. It ends when the client says, but
+// with its session at the latest; the answer tells.
+func (a *api) spec(r *http.Request, c who, in *incoming) (spec store.FileSpec, err error) {
+	name := safeName(in.name)
+	typ := typeOfName(name)
+	attrs := map[string]string{attrName: in.asset.name, attrDate: in.asset.date, attrType: in.asset.typ}
+	if in.asset.typ == "" {
+		attrs[attrType], _, _ = strings.Cut(typ, ";")
+	}
+	if c.Name != in.session.Owner {
+		attrs[attrMaker] = c.Name
+	}
+	spec = store.FileSpec{Name: &name, OriginalName: &in.name, Type: &typ, Attrs: &attrs, Sequence: assets}
+	if spec.TTL, err = a.TTL(r); err != nil {
+		return spec, err
+	}
+	if end := in.asset.expires; !end.IsZero() {
+		ttl := time.Until(end)
+		switch {
+		case ttl < time.Second:
+			return spec, invalid("asset_expiration_datetime is in the past")
+		case end.Before(in.session.Expires):
+			spec.TTL = &ttl
+		default:
+			spec.TTL = nil // with the session
+		}
+	}
+	return spec, nil
+}
+
+// assetOf is f on the wire.
+func (a *api) assetOf(c who, f *store.File, s *store.Session) asset {
+	out := asset{
+		IDAsset: f.Number, IDSession: s.Number, Name: f.Attrs[attrName], UUID: f.ID, ServiceUUID: a.uuidOf("service:").String(), Type: f.Attrs[attrType],
+		Date: f.Attrs[attrDate], Expires: formatDate(f.Expires), ServiceName: "FileTransferService", SessionName: sessionName(s), infos: infosOf(f).infos,
+	}
+	if out.Name == "" {
+		out.Name = f.Name
+	}
+	if out.Type == "" {
+		out.Type, _, _ = strings.Cut(f.Type, ";")
+	}
+	if out.Date == "" {
+		out.Date = formatDate(f.Created)
+	}
+	maker := makerOf(f)
+	if maker == c.Name {
+		out.made(c)
+	} else if w, ok := a.named(maker); ok {
+		out.made(w)
+	}
+	return out
+}
+
+// makerOf is the engine's name of who stored a file.
+func makerOf(f *store.File) string {
+	if m := f.Attrs[attrMaker]; m != "" {
+		return m
+	}
+	return f.Owner
+}
+
+// made says who made an asset.
+func (out *asset) made(w who) {
+	switch w.kind {
+	case user:
+		out.IDUser, out.User = &w.id, w.name
+	case participant:
+		out.IDParticipant, out.Participant = &w.id, w.name
+	case device:
+		out.IDDevice, out.Device = &w.id, w.name
+	}
+}
+
+// link adds where the asset is, and what it takes to get it.
+func (a *api) link(r *http.Request, c who, f *store.File, out *asset) {
+	base := a.serviceURL(r)
+	out.URL, out.InfosURL, out.AccessToken = base+"/api/assets", base+"/api/assets/infos", a.give(c, f)
+}
+
+// Bounds of a list.
+const (
+	mostAssets   = 10_000
+	mostSessions = 1000
+)
+
+// listed is an asset of a list.
+type listed struct {
+	file    *store.File
+	session *store.Session
+}
+
+// listAssets lists assets of a session, of who made them, or one by its id or
+// number.
+func (a *api) listAssets(w http.ResponseWriter, r *http.Request, c who) error {
+	found, err := a.find(r, c)
+	if err != nil {
+		return err
+	}
+	if isSet(r, "with_only_token") {
+		out := []tokenOnly{}
+		for _, l := range found {
+			out = append(out, tokenOnly{l.file.ID, a.give(c, l.file)})
+		}
+		return reply.JSON(w, out)
+	}
+	out := []asset{}
+	for _, l := range found {
+		o := a.assetOf(c, l.file, l.session)
+		if isSet(r, "with_urls") {
+			a.link(r, c, l.file, &o)
+		}
+		out = append(out, o)
+	}
+	return reply.JSON(w, out)
+}
+
+// isSet reads a flag of the query as Python's clients write it.
+func isSet(r *http.Request, name string) bool {
+	v := strings.ToLower(r.URL.Query().Get(name))
+	return v != "" && v != "0" && v != "false"
+}
+
+// find finds what a list is to have, the oldest first.
+func (a *api) find(r *http.Request, c who) ([]listed, error) {
+	q := r.URL.Query()
+	if id := q.Get("id_session"); id != "" {
+		n, _ := parseNumber(id)
+		s, err := a.session(r, c, n)
+		if err != nil {
+			return nil, err
+		}
+		return a.collect(r, c, nil, s, "")
+	}
+	if id := q.Get("asset_uuid"); id != "" {
+		ref, err := a.Store.Locate(r.Context(), c.Caller, strings.ToLower(id))
+		return a.single(r, c, ref, err)
+	}
+	if id := q.Get("id_asset"); id != "" {
+		n, _ := parseNumber(id)
+		ref, err := a.Store.FileByNumber(r.Context(), c.Caller, assets, n)
+		return a.single(r, c, ref, err)
+	}
+	for _, k := range []kind{user, participant, device} {
+		for _, param := range []string{"id_" + string(k), "id_creator_" + string(k)} {
+			if id := q.Get(param); id != "" {
+				return a.madeBy(r, c, k, id)
+			}
+		}
+	}
+	return nil, invalid("Missing arguments")
+}
+
+// single is a list of one; what is not to be seen is forbidden, as in every list
+// of the main server.
+func (a *api) single(r *http.Request, c who, ref store.Ref, err error) ([]listed, error) {
+	var f *store.File
+	var s *store.Session
+	if err == nil {
+		f, err = a.Store.File(r.Context(), c.Caller, ref)
+	}
+	if err == nil && ref.Session != "" {
+		s, err = a.Store.Session(r.Context(), c.Caller, ref.Session)
+	}
+	switch store.KindOf(err) {
+	case store.NotFound, store.Expired, store.Used, store.Denied:
+		return nil, store.RefuseCause(store.Denied, "Forbidden", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if s == nil { // an upload, which no session of OpenTera has
+		s = new(store.Session)
+	}
+	return []listed{{f, s}}, nil
+}
+
+// madeBy lists what a caller has made, in all sessions that the caller who asks
+// may use.
+func (a *api) madeBy(r *http.Request, c who, k kind, id string) ([]listed, error) {
+	maker, ok := c, k == c.kind
+	if n, isNumber := parseNumber(id); !ok || !isNumber || n != c.id {
+		if maker, ok = a.numbered(k, id); !ok || c.kind != user {
+			return nil, store.Refuse(store.Denied, "Forbidden")
+		}
+	}
+	mine, err := a.mySessions(r, c)
+	if err != nil {
+		return nil, err
+	}
+	var all []listed
+	for _, s := range mine {
+		if all, err = a.collect(r, c, all, s, maker.Name); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// collect adds the complete files of a session, of one maker if it is named.
+func (a *api) collect(r *http.Request, c who, all []listed, s *store.Session, maker string) ([]listed, error) {
+	q := store.Query{Session: s.ID, Limit: 1000}
+	before := len(all)
+	for {
+		page, err := a.Store.Files(r.Context(), c.Caller, q)
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range page.Items {
+			if f.State == store.StateUploaded && (maker == "" || makerOf(f) == maker) {
+				all = append(all, listed{f, s})
+			}
+		}
+		if len(all) > mostAssets {
+			return nil, invalid("Too many assets for one list")
+		}
+		if q.Cursor = page.Next; q.Cursor == "" {
+			break
+		}
+	}
+	slices.Reverse(all[before:])
+	return all, nil
+}
