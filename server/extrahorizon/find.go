@@ -45,6 +45,8 @@ type question struct {
 	query  *rql.Query
 	looks  int   // that are left
 	failed error // of reading tokens
+
+	owner, creator string // of the file looked at last: they come one after the other
 }
 
 // result is a page of a list.
@@ -122,14 +124,17 @@ func moment(ms float64) time.Time {
 }
 
 func (q *question) file(f *store.File) *file {
-	return q.a.file(f, func() []token {
+	if f.Owner != q.owner {
+		q.owner, q.creator = f.Owner, q.a.Store.AccountID(f.Owner)
+	}
+	return &file{File: f, name: nameOf(f), creator: q.creator, read: func() []token {
 		q.looks -= tokenLooks
 		tokens, err := q.a.tokens(q.ctx, q.caller, f, mostListed)
 		if err != nil && q.failed == nil && store.KindOf(err) == 0 {
 			q.failed = err // a refusal: the file has gone meanwhile
 		}
 		return tokens
-	})
+	}}
 }
 
 // ranking keeps the first of many files, the last of them on top of a heap.

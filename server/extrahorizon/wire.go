@@ -75,7 +75,7 @@ func nameOf(f *store.File) string {
 	switch {
 	case f.Attrs[attrUnnamed] != "" && f.Name == store.CleanName(""):
 		return ""
-	case store.CleanName(f.OriginalName) == f.Name:
+	case f.OriginalName == f.Name, store.CleanName(f.OriginalName) == f.Name:
 		return f.OriginalName
 	}
 	return f.Name
