@@ -115,7 +115,7 @@ func newHouse(t testing.TB, so store.Options, o Options) *house {
 		o.Log = slog.New(slog.NewTextHandler(h.log, nil))
 	}
 	h.handler = New(s, o)
-	h.srv = httptest.NewUnstartedServer(checked(t, h.handler, "/api/", "/file/", "/tongue/", "/tus", "/files/v1", "/auth/v2", "/users/v1", "/logout"))
+	h.srv = httptest.NewUnstartedServer(checked(t, h.handler, "/api/", "/file/", "/tongue/", "/tus"))
 	h.srv.Listener = Listener(h.srv.Listener, max(o.IdleTimeout, 0))
 	h.srv.Config.ConnContext = ConnContext
 	h.srv.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)

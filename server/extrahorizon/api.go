@@ -63,23 +63,14 @@ func New(h dialect.Host, o Options) dialect.API {
 		{Path: "/users/v1/me", Get: a.getMe},
 		{Path: "/logout", Post: a.logout},
 	}
+	// What is not there has a path, too, so that its error is ours.
 	for _, base := range []string{"/files/v1", "/auth/v2", "/users/v1"} {
 		routes = append(routes, dialect.Route{Path: base}, dialect.Route{Path: base + "/{rest:.*}"})
 	}
 	for i := range routes {
-		rt := &routes[i]
-		for _, h := range []*dialect.Handler{&rt.Get, &rt.Post, &rt.Put, &rt.Patch, &rt.Delete} {
-			if *h == nil {
-				*h = a.unknown
-			}
-		}
-		rt.Options = a.preflight
+		routes[i].Options = a.preflight
 	}
 	return dialect.API{Name: "extrahorizon", Routes: routes, Headers: allowOrigin, Fail: fail}
-}
-
-func (a *api) unknown(http.ResponseWriter, *http.Request) error {
-	return refuse(codeUnknownPath, "there is nothing here")
 }
 
 func (a *api) health(w http.ResponseWriter, _ *http.Request) error {
@@ -102,14 +93,15 @@ func fail(w http.ResponseWriter, _ *http.Request, err error) reply.Answer {
 	c := codeOf(err)
 	if c == 0 {
 		c = codeServer
-		if a.Status < http.StatusInternalServerError {
-			c = codeUnknownPath
-		}
 	} else {
 		a.Status, a.Code, a.Ours = rowOf(c).status, kindOf(c), false
 	}
 	if f, ok := errors.AsType[*fault](err); ok {
 		a.Message = f.message
+	}
+	if c == codeUnknownPath {
+		w.Header().Del("Allow")
+		a.Message = "there is nothing here"
 	}
 	if a.Status == http.StatusUnauthorized {
 		// Not Basic, for which browsers would ask the user.

@@ -178,6 +178,8 @@ func codeOf(err error) code {
 	}
 	if e, ok := errors.AsType[*reply.Refusal](err); ok {
 		switch e.Fault {
+		case reply.Method: // a path without this method is one that is not there
+			return codeUnknownPath
 		case reply.MediaType, reply.Malformed, reply.Incomplete, reply.Timeout:
 			return codeBodyFormat
 		}
