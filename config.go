@@ -62,6 +62,11 @@ type Config struct {
 		AnonymousUploads bool         `mapstructure:"anonymous_uploads"`
 		PrivateDownloads bool         `mapstructure:"private_downloads"`
 		OpenSessions     bool         `mapstructure:"open_sessions"`
+		Forward          struct {
+			URL     string   `mapstructure:"url" secret:"url"`
+			Timeout Duration `mapstructure:"timeout"`
+			Cache   Duration `mapstructure:"cache"`
+		} `mapstructure:"forward"`
 	} `mapstructure:"auth"`
 	Limits struct {
 		FileSize     Size     `mapstructure:"file_size"`
@@ -407,6 +412,12 @@ func (c *Config) users() []server.User {
 		users = append(users, server.User(u))
 	}
 	return users
+}
+
+// forward is auth.forward as the server takes it.
+func (c *Config) forward() server.Forward {
+	f := c.Auth.Forward
+	return server.Forward{URL: f.URL, Timeout: time.Duration(f.Timeout), Cache: time.Duration(f.Cache)}
 }
 
 // extraHorizon is apis.extrahorizon as the server takes it; nil: switched off.

@@ -123,6 +123,13 @@ func (c *Config) checkStore(k *configCheck) {
 }
 
 func (c *Config) checkAuth(k *configCheck) {
+	k.duration("auth.forward.timeout", c.Auth.Forward.Timeout, 100*time.Millisecond)
+	k.duration("auth.forward.cache", c.Auth.Forward.Cache, 0)
+	if f := c.forward(); f.URL != "" {
+		if err := f.Check(); err != nil { // the value is not repeated
+			k.problems = append(k.problems, fmt.Errorf("auth.forward.url: %w", err))
+		}
+	}
 	if k.failed["auth.users"] {
 		return
 	}
@@ -136,7 +143,7 @@ func (c *Config) checkAuth(k *configCheck) {
 		var err error
 		if u.Password != "" {
 			_, err = server.CheckPassword(u.Password)
-		} else if c.Auth.Htpasswd == "" {
+		} else if c.Auth.Htpasswd == "" && c.Auth.Forward.URL == "" {
 			err = errors.New("a hash or a password is expected")
 		}
 		if err != nil {

@@ -183,6 +183,10 @@ func TestProblems(t *testing.T) {
 		{"apis: {opentera: {participants: [{name: a, token: TOPSECRETTOPSECRET}], devices: [{name: b, token: TOPSECRETTOPSECRET}]}}", "", "apis.opentera.devices[0].token: every token once"},
 		{"auth: {users: x}", "", "auth.users: a list"},
 		{"auth: {users: [x]}", "", "auth.users[0]: an object"},
+		{"auth: {forward: {url: 'http://u:TOPSECRET@host/'}}", "", "auth.forward.url: an absolute URL"},
+		{"auth: {forward: {url: /TOPSECRET}}", "", "auth.forward.url: an absolute URL"},
+		{"auth: {forward: {timeout: 1ms}}", "", "auth.forward.timeout: 1ms: at least 100ms"},
+		{"auth: {forward: {cache: -1s}}", "", "auth.forward.cache: "},
 		{"auth: {open_sessions: maybe}", "", `auth.open_sessions: "maybe": true or false`},
 		{"limits: {file_size: 1XB}", "", `limits.file_size: "1XB": bytes or a size`},
 		{"limits: {user_quota: -1}", "", "limits.user_quota: -1: 0"},
@@ -282,6 +286,11 @@ tokens: {lease: 90s}
 	again.Auth.Users[0].Permissions = nil
 	if diff := cmp.Diff(c, again); diff != "" {
 		t.Errorf("read again (-written +read):\n%s", diff)
+	}
+	out.Reset()
+	forward := mustLoad(t, `auth: {users: [{name: a}], forward: {url: "http://h/?k=TOPSECRET"}}`) // a needs no password here
+	if err := forward.Write(&out); err != nil || strings.Contains(out.String(), "TOPSECRET") {
+		t.Errorf("%v, or a secret is shown:\n%s", err, out.String())
 	}
 	postgres := "postgres://u:TOPSECRET@host/db"
 	if got := masked(reflect.ValueOf(postgres), `secret:"url"`); strings.Contains(got.(string), "TOPSECRET") {

@@ -140,7 +140,7 @@ func newHandler(c *Config, engine *store.Store, registry *prometheus.Registry, l
 		return nil, nil, err
 	}
 	accounts, err := server.NewAccounts(server.AccountsOptions{
-		Users: users, Htpasswd: c.Auth.Htpasswd, Failures: int(c.Limits.AuthFailures),
+		Users: users, Htpasswd: c.Auth.Htpasswd, Forward: c.forward(), Failures: int(c.Limits.AuthFailures),
 		Address: server.ClientAddress(c.trustedProxies()), Log: log,
 	})
 	if err != nil {

@@ -24,7 +24,7 @@ type firstAccount struct {
 // uploads are off, nobody could do anything: there is an account admin then,
 // whose hash is kept in the data directory; nil if it is not needed.
 func (c *Config) accounts() ([]server.User, *firstAccount, error) {
-	if len(c.Auth.Users) > 0 || c.Auth.Htpasswd != "" || c.Auth.AnonymousUploads {
+	if len(c.Auth.Users) > 0 || c.Auth.Htpasswd != "" || c.Auth.Forward.URL != "" || c.Auth.AnonymousUploads {
 		return c.users(), nil, nil
 	}
 	first := &firstAccount{path: filepath.Join(c.Store.Dir, "admin.htpasswd")}

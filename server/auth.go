@@ -73,6 +73,8 @@ type AccountsOptions struct {
 	// of the processors, 1 to 4, so that logins never take the machine away
 	// from transfers, nor much of its memory.
 	Hashes int
+	// Forward judges the names that neither Users nor the file has a password of.
+	Forward Forward
 	// Address tells the client's address, behind trusted proxies too;
 	// default: the peer's.
 	Address func(*http.Request) netip.Addr
@@ -91,6 +93,7 @@ const hashWait = 10 * time.Second
 type Accounts struct {
 	o        AccountsOptions
 	file     *passwordFile // nil: none
+	forward  *forward      // nil: none
 	table    atomic.Pointer[accountTable]
 	memory   *memory
 	throttle *throttle
@@ -111,7 +114,7 @@ type accountTable struct {
 
 type account struct {
 	User
-	hash passwordHash
+	hash passwordHash // without matches: auth.forward judges
 }
 
 // flight identifies verifications that may share one run: the same
@@ -155,11 +158,14 @@ func NewAccounts(o AccountsOptions) (*Accounts, error) {
 		turns:    make(chan struct{}, o.Hashes),
 		running:  make(map[flight]*verification),
 	}
+	var err error
+	if a.forward, err = newForward(o.Forward, o.RememberMost, o.Log); err != nil {
+		return nil, err
+	}
 	var fromFile map[string]passwordHash
 	if o.Htpasswd != "" {
 		a.file = &passwordFile{path: o.Htpasswd, log: o.Log}
 		a.file.looked.Store(time.Now().UnixNano())
-		var err error
 		if fromFile, err = a.file.readLocked(); err != nil {
 			return nil, fmt.Errorf("reading htpasswd file: %w", err)
 		}
@@ -168,9 +174,11 @@ func NewAccounts(o AccountsOptions) (*Accounts, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.table.Store(newTable(configured, fromFile))
-	if a.file != nil {
-		a.file.use = func(fromFile map[string]passwordHash) { a.table.Store(newTable(configured, fromFile)) }
+	use := func(fromFile map[string]passwordHash) {
+		a.table.Store(newTable(configured, fromFile, a.forward != nil))
+	}
+	if use(fromFile); a.file != nil {
+		a.file.use = use
 	}
 	return a, nil
 }
@@ -186,7 +194,7 @@ func configuredAccounts(o AccountsOptions) (map[string]*account, error) {
 		if err == nil && configured[u.Name] != nil {
 			err = errors.New("is there twice")
 		}
-		if err == nil && (u.Password != "" || o.Htpasswd == "") {
+		if err == nil && (u.Password != "" || o.Htpasswd == "" && o.Forward.URL == "") {
 			acc.hash, err = parsePassword(u.Password)
 		}
 		acc.Password = "" // nobody reads it from here on
@@ -213,10 +221,12 @@ func configuredAccounts(o AccountsOptions) (map[string]*account, error) {
 	return configured, errors.Join(problems...)
 }
 
-func newTable(configured map[string]*account, fromFile map[string]passwordHash) *accountTable {
+// newTable puts the accounts together. Those without a password count only if
+// somebody else judges them.
+func newTable(configured map[string]*account, fromFile map[string]passwordHash, forward bool) *accountTable {
 	t := &accountTable{accounts: make(map[string]*account), emails: make(map[string]*account), keys: make(map[[sha256.Size]byte]*account), seed: maphash.MakeSeed()}
 	for name, acc := range configured {
-		if acc.hash.matches != nil {
+		if acc.hash.matches != nil || forward {
 			t.accounts[name] = acc
 		}
 	}
@@ -277,16 +287,23 @@ func (a *Accounts) login(ctx context.Context, name, password string, from func()
 	}
 	table := a.table.Load()
 	acc, known := table.accounts[name]
-	if !known {
+	memory := a.memory
+	switch {
+	case a.forward != nil && !known: // how long names take shows which are ours, and no more
+		acc, known = &account{User: User{Name: name}}, true
+		fallthrough
+	case a.forward != nil && acc.hash.matches == nil:
+		memory = a.forward.memory
+	case !known:
 		acc = table.standIn(name)
 	}
-	sum := a.memory.digest(name, password)
-	if known && a.memory.has(sum, acc.hash.encoded) {
+	sum := memory.digest(name, password)
+	if known && memory.has(sum, acc.hash.encoded) {
 		return acc.User, nil
 	}
 	addr := from()
 	ok, err := a.verify(ctx, flight{sum, acc.hash.encoded, network(addr)}, func() (bool, error) {
-		return a.check(ctx, sum, acc, known, name, password, addr)
+		return a.check(ctx, memory, sum, acc, known, name, password, addr)
 	})
 	switch {
 	case err != nil:
@@ -306,6 +323,9 @@ func (a *Accounts) Account(name string) (dialect.Account, bool) {
 	acc := t.accounts[name]
 	if acc == nil {
 		acc = t.emails[name]
+	}
+	if acc == nil && a.forward != nil && checkName(name) == nil {
+		acc = &account{User: User{Name: name}} // nobody but the endpoint knows whether there is one
 	}
 	return acc.directory()
 }
@@ -369,16 +389,20 @@ func (a *Accounts) verify(ctx context.Context, f flight, check func() (bool, err
 
 // check looks at the password: allowed by the throttle, when it is its turn, and
 // for unknown names at the same cost as for known ones.
-func (a *Accounts) check(ctx context.Context, sum digest, acc *account, known bool, name, password string, from netip.Addr) (bool, error) {
+func (a *Accounts) check(ctx context.Context, memory *memory, sum digest, acc *account, known bool, name, password string, from netip.Addr) (bool, error) {
 	try, wait := a.throttle.take(name, from)
 	if wait > 0 {
 		return false, tooMany("too many failed logins", wait)
 	}
 	patience := time.NewTimer(hashWait)
 	defer patience.Stop()
+	turns := a.turns
+	if acc.hash.matches == nil {
+		turns = a.forward.turns
+	}
 	select {
-	case a.turns <- struct{}{}:
-		defer func() { <-a.turns }()
+	case turns <- struct{}{}:
+		defer func() { <-turns }()
 	case <-ctx.Done():
 		a.throttle.refund(try)
 		return false, ctx.Err()
@@ -386,15 +410,21 @@ func (a *Accounts) check(ctx context.Context, sum digest, acc *account, known bo
 		a.throttle.refund(try)
 		return false, tooMany("too many logins at once", hashWait)
 	}
-	if known && a.memory.has(sum, acc.hash.encoded) { // meanwhile, from elsewhere
+	if known && memory.has(sum, acc.hash.encoded) { // meanwhile, from elsewhere
 		a.throttle.succeed(try)
 		return true, nil
 	}
-	if ok := acc.hash.matches(password) && known; !ok {
-		return false, nil
+	ok, err := true, error(nil)
+	if acc.hash.matches != nil {
+		ok = acc.hash.matches(password) && known
+	} else if ok, err = a.forward.ask(ctx, name, password, from); err != nil {
+		a.throttle.refund(try)
+	}
+	if err != nil || !ok {
+		return false, err
 	}
 	a.throttle.succeed(try)
-	a.memory.put(sum, acc.hash.encoded)
+	memory.put(sum, acc.hash.encoded)
 	return true, nil
 }
 
