@@ -75,6 +75,10 @@ func (s *Store) Concat(ctx context.Context, c Caller, spec FileSpec, parts []Ref
 		if s.o.FileSize > 0 && size > s.o.FileSize {
 			return errTooLarge(s.o.FileSize)
 		}
+		f.file.sequence = spec.Sequence
+		if err := number(tx, f.file.sequence, &f.file.number, f.fileKey); err != nil {
+			return err
+		}
 		f.file.open = &unfinished{length: size, got: size}
 		f.file.runs = nil
 		if err := s.finish(tx, f, all, sum, now); err != nil {
