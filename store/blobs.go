@@ -19,7 +19,8 @@ type Blobs interface {
 	// If r implements io.WriterTo the backend may use it: the engine's
 	// readers then write pieces of 16 KiB, on a fast line 1 MiB. r's own error is returned wrapped;
 	// a full disk wraps [ErrNoSpace], a disk that cannot be written
-	// [ErrReadOnly].
+	// [ErrReadOnly], a server that does not answer [ErrUnavailable]; so do the
+	// errors of the other methods.
 	Put(ctx context.Context, key string, r io.Reader, size int64) (int64, error)
 
 	// Open returns a reader of n bytes from offset. A key that is not there

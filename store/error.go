@@ -5,11 +5,14 @@ import (
 	"time"
 )
 
-// Errors of the disk, for backends to wrap. The engine turns them into
+// Errors of disks and servers, for backends to wrap. The engine turns them into
 // [NoSpace] and [Unavailable].
 var (
 	ErrNoSpace  = errors.New("no space left")
 	ErrReadOnly = errors.New("storage cannot be written")
+	// ErrUnavailable means that a server does not answer, or says that it
+	// cannot for now: the same call may succeed later.
+	ErrUnavailable = errors.New("storage does not answer")
 )
 
 // Kind is the closed set of reasons for which the engine refuses. What is
@@ -87,7 +90,11 @@ func RefuseCause(k Kind, message string, cause error) *Error {
 	return &Error{Kind: k, Message: message, cause: cause}
 }
 
-// refusal turns the errors of the disk into refusals and leaves others alone.
+// unavailableFor is after how long a client may try again what a server did not
+// answer. It has waited for a while already.
+const unavailableFor = 3 * time.Second
+
+// refusal turns the errors of backends into refusals and leaves others alone.
 func refusal(err error) error {
 	switch {
 	case err == nil:
@@ -98,6 +105,8 @@ func refusal(err error) error {
 		return RefuseCause(NoSpace, "no space left on the server", err)
 	case errors.Is(err, ErrReadOnly):
 		return RefuseCause(Unavailable, "the storage cannot be written at the moment", err)
+	case errors.Is(err, ErrUnavailable):
+		return &Error{Kind: Unavailable, Message: "the storage does not answer, try again", RetryAfter: unavailableFor, cause: err}
 	}
 	return err
 }

@@ -39,7 +39,8 @@ func Collections() []Collection {
 //
 // Implementations are safe for concurrent use. Errors that are not the
 // function's own are infrastructure errors: they wrap [ErrNoSpace] where the
-// disk is full and [ErrReadOnly] where it cannot be written, and mean that
+// disk is full, [ErrReadOnly] where it cannot be written and [ErrUnavailable]
+// where a server does not answer, and mean that
 // nothing of the Update is visible or will be after a crash — unless the commit
 // itself was interrupted, when it is all visible or not at all.
 type Records interface {
