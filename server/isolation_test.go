@@ -108,6 +108,40 @@ func faces() map[string]face {
 			lists: []trespass{{method: "GET", path: "/files/v1/", list: true}, {method: "GET", path: "/files/v1/?ne(name,x)&limit(200)", list: true},
 				{method: "GET", path: "/files/v1/?contains(tokens)", list: true}, {method: "GET", path: "/files/v1/?excludes(creatorId)", list: true}},
 		},
+		"opentera": {
+			make: func(h *house, user, name string) ([]trespass, func() string) {
+				bob := openTeraLogin(h, user)
+				var s []struct {
+					ID   int64  `json:"id_session"`
+					UUID string `json:"session_uuid"`
+				}
+				h.do("POST", "/api/user/sessions", "", strings.NewReader(`{"session":{"id_session":0,"session_name":"`+name+`"}}`), bob...).want(h.t, 200).into(h.t, &s)
+				body, ct := form(field{name: "file_asset", value: fmt.Sprintf(`{"id_session":%d,"asset_name":%q}`, s[0].ID, name)}, field{name: "file", file: name, value: isolated})
+				var a openTeraAsset
+				h.do("POST", "/file/api/assets", "", body, append(bob, "Content-Type", ct)...).want(h.t, 200).into(h.t, &a)
+				session := fmt.Sprint(s[0].ID)
+				one := fmt.Sprintf(`{"asset_uuid":%q,"access_token":%q,"asset_original_filename":"mine"}`, a.UUID, a.AccessToken)
+				return []trespass{
+					{what: "read", method: "GET", path: "/file/api/assets" + a.query("asset_uuid")},
+					{what: "infos", method: "GET", path: "/file/api/assets/infos" + a.query("asset_uuid")},
+					{what: "list of infos", method: "POST", path: "/file/api/assets/infos", body: `{"assets":[` + one + `]}`},
+					{what: "rename", method: "POST", path: "/file/api/assets/infos", body: `{"file_asset":` + one + `}`},
+					{what: "delete", method: "DELETE", path: "/file/api/assets" + a.query("uuid")},
+					{what: "assets", method: "GET", path: "/api/user/assets?with_urls=1&id_session=" + session},
+					{what: "asset by UUID", method: "GET", path: "/api/user/assets?with_urls=1&asset_uuid=" + a.UUID},
+					{what: "asset by number", method: "GET", path: fmt.Sprint("/api/user/assets?with_only_token=1&id_asset=", a.IDAsset)},
+					{what: "session", method: "GET", path: "/api/user/sessions?id_session=" + session},
+					{what: "session by UUID", method: "GET", path: "/api/user/sessions?session_uuid=" + s[0].UUID},
+					{what: "rename session", method: "POST", path: "/api/user/sessions", body: `{"session":{"id_session":` + session + `,"session_users":["alice"]}}`},
+					{what: "delete session", method: "DELETE", path: "/api/user/sessions?id=" + session},
+					{what: "archive", method: "GET", path: "/file/api/archives?archive_uuid=" + s[0].UUID},
+				}, func() string {
+					return string(h.do("GET", "/file/api/assets"+a.query("asset_uuid"), "", nil, bob...).body)
+				}
+			},
+			as:    openTeraLogin,
+			lists: []trespass{{method: "GET", path: "/api/user/sessions", list: true}},
+		},
 		"molgenis": {
 			make: func(h *house, user, name string) ([]trespass, func() string) {
 				var m struct{ ID string }
@@ -128,6 +162,14 @@ func extraHorizonLogin(h *house, user string) []string {
 	}
 	h.do("POST", "/auth/v2/oauth2/tokens", "", strings.NewReader(`{"client_id":"x","grant_type":"password","username":"`+user+`","password":"pw"}`), jsonBody()...).want(h.t, 200).into(h.t, &login)
 	return []string{"Authorization", "Bearer " + login.Token}
+}
+
+func openTeraLogin(h *house, user string) []string {
+	var l struct {
+		Token string `json:"user_token"`
+	}
+	h.do("GET", "/api/user/login", user, nil).want(h.t, 200).into(h.t, &l)
+	return []string{"Authorization", "OpenTera " + l.Token}
 }
 
 func extraHorizonToken(h *house, a answer) string {
