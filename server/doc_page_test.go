@@ -267,7 +267,7 @@ func TestRoutesAreDescribed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := Options{Docs: docs, ExtraHorizon: &ExtraHorizon{}}
+	o := Options{Docs: docs, Molgenis: true, OpenTera: &OpenTera{}, ExtraHorizon: &ExtraHorizon{}}
 	s := &server{o: o, metrics: newMetrics(nil, o)}
 	variable := regexp.MustCompile(`\{[^}]*\}`)
 	served := map[string][]string{}
@@ -286,6 +286,9 @@ func TestRoutesAreDescribed(t *testing.T) {
 		rt, ok := m.GetHandler().(*route)
 		if !ok {
 			t.Errorf("%s is served by a %T", template, m.GetHandler())
+			return nil
+		}
+		if rt.alias {
 			return nil
 		}
 		methods := []string{"GET", "HEAD"} // of those that are handlers of their own

@@ -122,22 +122,22 @@ func faces() map[string]face {
 				session := fmt.Sprint(s[0].ID)
 				one := fmt.Sprintf(`{"asset_uuid":%q,"access_token":%q,"asset_original_filename":"mine"}`, a.UUID, a.AccessToken)
 				return []trespass{
-					{what: "read", method: "GET", path: "/file/api/assets" + a.query("asset_uuid")},
-					{what: "infos", method: "GET", path: "/file/api/assets/infos" + a.query("asset_uuid")},
-					{what: "list of infos", method: "POST", path: "/file/api/assets/infos", body: `{"assets":[` + one + `]}`},
-					{what: "rename", method: "POST", path: "/file/api/assets/infos", body: `{"file_asset":` + one + `}`},
-					{what: "delete", method: "DELETE", path: "/file/api/assets" + a.query("uuid")},
-					{what: "assets", method: "GET", path: "/api/user/assets?with_urls=1&id_session=" + session},
-					{what: "asset by UUID", method: "GET", path: "/api/user/assets?with_urls=1&asset_uuid=" + a.UUID},
-					{what: "asset by number", method: "GET", path: fmt.Sprint("/api/user/assets?with_only_token=1&id_asset=", a.IDAsset)},
-					{what: "session", method: "GET", path: "/api/user/sessions?id_session=" + session},
-					{what: "session by UUID", method: "GET", path: "/api/user/sessions?session_uuid=" + s[0].UUID},
-					{what: "rename session", method: "POST", path: "/api/user/sessions", body: `{"session":{"id_session":` + session + `,"session_users":["alice"]}}`},
-					{what: "delete session", method: "DELETE", path: "/api/user/sessions?id=" + session},
-					{what: "archive", method: "GET", path: "/file/api/archives?archive_uuid=" + s[0].UUID},
-				}, func() string {
-					return string(h.do("GET", "/file/api/assets"+a.query("asset_uuid"), "", nil, bob...).body)
-				}
+						{what: "read", method: "GET", path: "/file/api/assets" + a.query("asset_uuid")},
+						{what: "infos", method: "GET", path: "/file/api/assets/infos" + a.query("asset_uuid")},
+						{what: "list of infos", method: "POST", path: "/file/api/assets/infos", body: `{"assets":[` + one + `]}`},
+						{what: "rename", method: "POST", path: "/file/api/assets/infos", body: `{"file_asset":` + one + `}`},
+						{what: "delete", method: "DELETE", path: "/file/api/assets" + a.query("uuid")},
+						{what: "assets", method: "GET", path: "/api/user/assets?with_urls=1&id_session=" + session},
+						{what: "asset by UUID", method: "GET", path: "/api/user/assets?with_urls=1&asset_uuid=" + a.UUID},
+						{what: "asset by number", method: "GET", path: fmt.Sprint("/api/user/assets?with_only_token=1&id_asset=", a.IDAsset)},
+						{what: "session", method: "GET", path: "/api/user/sessions?id_session=" + session},
+						{what: "session by UUID", method: "GET", path: "/api/user/sessions?session_uuid=" + s[0].UUID},
+						{what: "rename session", method: "POST", path: "/api/user/sessions", body: `{"session":{"id_session":` + session + `,"session_users":["alice"]}}`},
+						{what: "delete session", method: "DELETE", path: "/api/user/sessions?id=" + session},
+						{what: "archive", method: "GET", path: "/file/api/archives?archive_uuid=" + s[0].UUID},
+					}, func() string {
+						return string(h.do("GET", "/file/api/assets"+a.query("asset_uuid"), "", nil, bob...).body)
+					}
 			},
 			as:    openTeraLogin,
 			lists: []trespass{{method: "GET", path: "/api/user/sessions", list: true}},

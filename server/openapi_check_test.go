@@ -37,12 +37,15 @@ import (
 // forms up to 1 MiB.
 func checked(t testing.TB, h http.Handler, except ...string) http.Handler {
 	t.Helper()
-	c, err := newContract(api.OpenAPI())
+	c, err := ourContract()
 	if err != nil {
 		t.Fatal(err)
 	}
 	return c.wrap(h, func(err error) { t.Error(err) }, except...)
 }
+
+// ourContract is read once: it takes longer than most tests.
+var ourContract = sync.OnceValues(func() (*contract, error) { return newContract(api.OpenAPI()) })
 
 // contract is the description, ready for questions.
 type contract struct {
@@ -165,7 +168,7 @@ func checkRequest(r *http.Request, sent *capture, route *routers.Route, vars map
 			SkipSettingDefaults: true,
 			MultiError:          true,
 			AuthenticationFunc: func(_ context.Context, in *openapi3filter.AuthenticationInput) error {
-				if r.Header.Get("Authorization") == "" {
+				if !hasCredentials(r, in.SecurityScheme) {
 					return errors.New("succeeded without credentials")
 				}
 				return nil
@@ -199,6 +202,20 @@ func checkRequest(r *http.Request, sent *capture, route *routers.Route, vars map
 		return err
 	}
 	return as.Schema.Value.VisitJSON(value, openapi3.EnableJSONSchema2020(), openapi3.MultiErrors(), openapi3.VisitAsRequest())
+}
+
+// hasCredentials tells whether a request has what a scheme asks for.
+func hasCredentials(r *http.Request, s *openapi3.SecurityScheme) bool {
+	switch s.In {
+	case "query":
+		return r.URL.Query().Get(s.Name) != ""
+	case "cookie":
+		_, err := r.Cookie(s.Name)
+		return err == nil
+	case "header":
+		return r.Header.Get(s.Name) != ""
+	}
+	return r.Header.Get("Authorization") != ""
 }
 
 // decodeSent reads JSON, or a form into what its schema says of the fields.

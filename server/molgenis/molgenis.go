@@ -14,9 +14,10 @@ import (
 func New(h dialect.Host) dialect.API {
 	a := &api{h}
 	var routes []dialect.Route
-	for _, base := range []string{"/api/files", "/api/files/v1"} {
-		all := dialect.Route{Path: base, Post: a.upload}
-		one := dialect.Route{Path: base + "/{id:[^/]{26}}", Get: a.get, Delete: a.delete}
+	for _, base := range []string{"/api/files/v1", "/api/files"} {
+		alias := base != "/api/files"
+		all := dialect.Route{Path: base, Alias: alias, Post: a.upload}
+		one := dialect.Route{Path: base + "/{id}", Alias: alias, Get: a.get, Delete: a.delete}
 		routes = append(routes, all, slashed(all), one, slashed(one))
 	}
 	for _, call := range []dialect.Route{{Path: "/api/v1/login", Post: a.login}, {Path: "/api/v1/logout", Post: a.logout, Get: a.logout}} {
@@ -26,7 +27,7 @@ func New(h dialect.Host) dialect.API {
 }
 
 func slashed(rt dialect.Route) dialect.Route {
-	rt.Path += "/"
+	rt.Path, rt.Alias = rt.Path+"/", true
 	return rt
 }
 
