@@ -114,7 +114,7 @@ func (s *server) ietfCreate(w http.ResponseWriter, r *http.Request, d draft, beg
 	}
 	p, err := begin(b)
 	if err != nil {
-		return err
+		return ietfRefuse(err)
 	}
 	h := w.Header()
 	location := s.links.base(r, state(r).prefix) + uploadPath(p.File)
@@ -240,8 +240,12 @@ func (s *server) ietfOffset(w http.ResponseWriter, r *http.Request, p *store.Pro
 
 // ietfFinal answers what the upload would have been answered in one request.
 func (s *server) ietfFinal(w http.ResponseWriter, r *http.Request, p *store.Progress) error {
-	w.Header().Set("Upload-Complete", "?1")
-	w.Header().Set("Upload-Offset", strconv.FormatInt(p.Offset, 10))
+	h := w.Header()
+	h.Set("Upload-Complete", "?1")
+	h.Set("Upload-Offset", strconv.FormatInt(p.Offset, 10))
+	if r.Header.Get("Want-Repr-Digest") != "" { // §10.1: of the upload, not of the answer
+		setDigest(h, p.File)
+	}
 	o := s.file(r, p.File)
 	if p.File.Session != "" {
 		return reply.JSON(w, o)
@@ -297,7 +301,7 @@ func ietfProblem(err error) string {
 }
 
 // ietfFail answers an error of the draft.
-func ietfFail(w http.ResponseWriter, r *http.Request, err error) reply.Answer {
+func (s *server) ietfFail(w http.ResponseWriter, r *http.Request, err error) reply.Answer {
 	a := reply.Of(err)
 	h := w.Header()
 	p := problem{Type: ietfProblem(err), Message: a.Message}
@@ -315,12 +319,15 @@ func ietfFail(w http.ResponseWriter, r *http.Request, err error) reply.Answer {
 		p.Title = "inconsistent length values for upload"
 		a.Status = http.StatusBadRequest
 	case problemCompleted:
+		// The answer is none of the file's own resource (§4.1.2), so "?0".
 		p.Title = "upload is already completed"
 		a.Status = http.StatusBadRequest
-		h.Set("Upload-Complete", "?1")
 	default:
 		if a.Status == http.StatusUnprocessableEntity && r.Header.Get("Content-Digest") == "" {
 			h.Set("Upload-Complete", "?1") // all of it came
+		}
+		if a.Status == http.StatusRequestEntityTooLarge { // §4.1.4
+			h.Set("Upload-Limit", s.uploadLimit(r, nil))
 		}
 		return a.JSON(w)
 	}

@@ -89,7 +89,7 @@ func TestDraftWhole(t *testing.T) {
 		a, _ = h.draft("PATCH", "/tus/"+f.ID, nil, "Upload-Complete", "?1", "Upload-Offset", "5", "Content-Type", partialUpload)
 		a.want(t, 201).has(t, "Upload-Complete", "?1", "Location", f.URL)
 		a, _ = h.draft("PATCH", "/tus/"+f.ID, strings.NewReader("x"), "Upload-Complete", "?1", "Upload-Offset", "5", "Content-Type", partialUpload)
-		a.want(t, 400).has(t, "Upload-Complete", "?1", "Content-Type", "application/problem+json")
+		a.want(t, 400).has(t, "Upload-Complete", "?0", "Content-Type", "application/problem+json")
 		if p := problemOf(t, a); p.Type != problemCompleted {
 			t.Errorf("%+v", p)
 		}
@@ -218,7 +218,13 @@ func TestDraftRefusals(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 	a, _ = h.draft("POST", "/uploads", strings.NewReader("abc"), "Upload-Complete", "?0", "Upload-Length", "1001")
-	a.want(t, 413)
+	a.want(t, 413).has(t, "Upload-Complete", "?0", "Upload-Limit", "max-size=1000")
+	a, _ = h.draft("POST", "/uploads", nil, "Upload-Complete", "?0")
+	url := a.want(t, 201).Header.Get("Location")
+	a, _ = h.draft("PATCH", url, bytes.NewReader(noise(1001)), "Upload-Complete", "?1", "Upload-Offset", "0", "Content-Type", partialUpload)
+	a.want(t, 413).has(t, "Upload-Complete", "?0", "Upload-Limit", "max-size=1000")
+	a, _ = h.draft("DELETE", url, nil)
+	a.want(t, 204)
 	body, ct := form(field{"file", "a.txt", "", "abc"})
 	a, _ = h.draft("POST", "/uploads", body, "Upload-Complete", "?0", "Content-Type", ct)
 	a.want(t, 400)
@@ -228,7 +234,7 @@ func TestDraftRefusals(t *testing.T) {
 
 	// More than announced: given up, as nobody knows what is right.
 	a, _ = h.draft("POST", "/uploads", strings.NewReader("abc"), "Upload-Complete", "?0", "Upload-Length", "5")
-	url := a.want(t, 201).Header.Get("Location")
+	url = a.want(t, 201).Header.Get("Location")
 	a, _ = h.draft("PATCH", url, io.MultiReader(strings.NewReader("defg")), "Upload-Complete", "?0", "Upload-Offset", "3", "Content-Type", partialUpload)
 	a.want(t, 400)
 	a, _ = h.draft("HEAD", url, nil)
@@ -250,6 +256,26 @@ func TestDraftRefusals(t *testing.T) {
 	h.do("GET", "/uploads", "alice", nil).want(t, 200).into(t, &l)
 	if len(l.Items) != 2 {
 		t.Errorf("%d files", len(l.Items))
+	}
+}
+
+// At /tus/ the headers tell which protocol a new upload speaks, too.
+func TestDraftAtTus(t *testing.T) {
+	h := newHouse(t, store.Options{}, Options{Tus: true, Prefixes: []string{"/rtc/fileshare"}})
+	a, interim := h.draft("POST", "/rtc/fileshare/tus/", strings.NewReader("abc"), "Upload-Complete", "?0", "Content-Disposition", `inline; filename="a.txt"`)
+	url := a.want(t, 201).Header.Get("Location")
+	if len(interim) != 1 || interim[0].Get("Location") != url || !strings.HasPrefix(url, h.url+"/rtc/fileshare/tus/") {
+		t.Errorf("%v %s", interim, url)
+	}
+	a, _ = h.draft("PATCH", url, strings.NewReader("def"), "Upload-Complete", "?1", "Upload-Offset", "3", "Content-Type", partialUpload, "Want-Repr-Digest", "sha-256=1")
+	var f api.File
+	a.want(t, 201).has(t, "Upload-Complete", "?1", "Repr-Digest", digestOf("abcdef")).into(t, &f)
+	if f.Name != "a.txt" || a.Header.Get("Location") != f.URL {
+		t.Errorf("%+v %v", f, a.Header)
+	}
+	r := h.do("POST", "/tus/", "", strings.NewReader("abc"), "Upload-Complete", "?0").want(t, 401)
+	if r.message(t) == "" {
+		t.Errorf("%s", r.body)
 	}
 }
 

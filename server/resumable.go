@@ -28,16 +28,62 @@ func uploadPath(f *store.File) string {
 
 // resumable is the table of the resources of resumable uploads.
 func (s *server) resumable() dialect.API {
-	one := dialect.Route{Get: s.getOffset, Post: s.overridden, Patch: s.patchUpload, Delete: s.cancelUpload, Options: s.tusOptions}
-	routes := []dialect.Route{
-		{Path: "/tus", Post: s.tusCreate, Options: s.tusOptions},
-		{Path: "/tus/", Post: s.tusCreate, Options: s.tusOptions},
+	all := dialect.Route{Post: s.createResumable, Options: s.tusOptions}
+	one := dialect.Route{Get: s.getOffset, Post: noMethod("GET, HEAD, PATCH, DELETE, OPTIONS"), Patch: s.patchUpload, Delete: s.cancelUpload, Options: s.tusOptions}
+	var routes []dialect.Route
+	for _, path := range []string{"/tus", "/tus/"} {
+		routes = append(routes, overridable(path, all))
 	}
 	for _, path := range []string{"/tus/{id}", "/tus/{sid}/{id}"} {
-		one.Path = path
-		routes = append(routes, one)
+		routes = append(routes, overridable(path, one))
 	}
 	return dialect.API{Name: "tus", Routes: routes, Headers: tusHeaders, Fail: s.failUpload}
+}
+
+// noMethod refuses a method that only stands for others.
+func noMethod(allow string) dialect.Handler {
+	return func(w http.ResponseWriter, _ *http.Request) error {
+		w.Header().Set("Allow", allow)
+		return reply.Refuse(reply.Method, "method not allowed", nil)
+	}
+}
+
+// overridable makes the methods of a route give way to X-HTTP-Method-Override
+// (tus 1.0, Headers), for clients that cannot send PATCH or DELETE.
+func overridable(path string, rt dialect.Route) dialect.Route {
+	plain := rt
+	give := func(own dialect.Handler) dialect.Handler {
+		if own == nil {
+			return nil
+		}
+		return func(w http.ResponseWriter, r *http.Request) error {
+			said := strings.ToUpper(r.Header.Get("X-Http-Method-Override"))
+			if said == "" || said == r.Method {
+				return own(w, r)
+			}
+			h := map[string]dialect.Handler{"GET": plain.Get, "HEAD": plain.Get, "POST": plain.Post, "PATCH": plain.Patch, "DELETE": plain.Delete, "OPTIONS": plain.Options}[said]
+			if h == nil {
+				h = noMethod(state(r).route.allow)
+			}
+			as := *r
+			as.Method = said
+			return h(w, &as)
+		}
+	}
+	rt.Path = path
+	rt.Get, rt.Post, rt.Patch, rt.Delete = give(plain.Get), give(plain.Post), give(plain.Patch), give(plain.Delete)
+	return rt
+}
+
+// createResumable begins an upload, in the protocol that the request speaks.
+func (s *server) createResumable(w http.ResponseWriter, r *http.Request) error {
+	if _, ok := drafted(r); ok && !isTus(r) {
+		if _, err := s.uploader(r); err != nil {
+			return err
+		}
+		return s.postUpload(w, r)
+	}
+	return s.tusCreate(w, r)
 }
 
 // getOffset answers how far an upload is.

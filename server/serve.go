@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -80,10 +79,7 @@ func (s *server) contentHeaders(h http.Header, r *http.Request, d *store.Downloa
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Content-Security-Policy", "sandbox")
 	h.Set("X-Fileshare-Expires", d.Expires().UTC().Format(http.TimeFormat))
-	if len(f.SHA256) > 0 {
-		// RFC 9530 §3: of the whole representation, also in a 206.
-		h.Set("Repr-Digest", "sha-256=:"+base64.StdEncoding.EncodeToString(f.SHA256)+":")
-	}
+	setDigest(h, f) // of the whole representation, also in a 206
 }
 
 // transfer stands between http.ServeContent and the answer: it reserves what

@@ -336,7 +336,7 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		x.route.dress(w, r) // again: some errors take back what was set
 		a = x.route.api.Fail(w, r, err)
 	} else if p, ok := errors.AsType[problemError](err); ok {
-		a = ietfFail(w, r, p)
+		a = s.ietfFail(w, r, p)
 	} else if x.route != nil && x.route.page && (r.Method == http.MethodGet || r.Method == http.MethodHead) && isNavigation(r) {
 		a = s.errorPage(w, err)
 	} else {

@@ -77,20 +77,6 @@ func tusVersion(r *http.Request) error {
 	return nil
 }
 
-// overridden is a POST that stands for another method (X-HTTP-Method-Override).
-func (s *server) overridden(w http.ResponseWriter, r *http.Request) error {
-	switch strings.ToUpper(r.Header.Get("X-Http-Method-Override")) {
-	case http.MethodPatch:
-		return s.patchUpload(w, r)
-	case http.MethodDelete:
-		return s.cancelUpload(w, r)
-	case http.MethodHead:
-		return s.getOffset(w, r)
-	}
-	w.Header().Set("Allow", "GET, HEAD, PATCH, DELETE, OPTIONS")
-	return reply.Refuse(reply.Method, "method not allowed", nil)
-}
-
 // tusCreate is the extension Creation, with those that add to it.
 func (s *server) tusCreate(w http.ResponseWriter, r *http.Request) error {
 	c, err := s.uploader(r)
@@ -170,17 +156,9 @@ func (s *server) tusConcat(w http.ResponseWriter, r *http.Request, c store.Calle
 	if r.Header.Get("Upload-Length") != "" {
 		return invalid("Upload-Length does not belong to a concatenation")
 	}
-	var parts []store.Ref
-	for text := range strings.FieldsSeq(list) {
-		u, err := url.Parse(text)
-		if err != nil {
-			return invalid("Upload-Concat: an address is malformed")
-		}
-		_, id, ok := strings.Cut(u.Path, "/tus/")
-		if !ok {
-			return invalid("Upload-Concat: that is no upload of this server")
-		}
-		parts = append(parts, store.Ref{File: id})
+	parts, err := parseParts(list)
+	if err != nil {
+		return err
 	}
 	if len(concat) <= 3<<10 {
 		(*spec.Attrs)[tusConcat] = concat
@@ -195,6 +173,27 @@ func (s *server) tusConcat(w http.ResponseWriter, r *http.Request, c store.Calle
 	s.tusProgress(w, r, p)
 	w.WriteHeader(http.StatusCreated)
 	return nil
+}
+
+// parseParts reads the addresses behind "final;" (Concatenation, Upload-Concat),
+// whole ones or paths. How many there may be is the engine's to say.
+func parseParts(list string) (parts []store.Ref, err error) {
+	for text := range strings.FieldsSeq(list) {
+		u, err := url.Parse(text)
+		if err != nil {
+			return nil, invalid("Upload-Concat: an address is malformed")
+		}
+		i := strings.LastIndex(u.Path, "/tus/")
+		if i < 0 {
+			return nil, invalid("Upload-Concat: that is no upload of this server")
+		}
+		id := u.Path[i+len("/tus/"):]
+		if id == "" || strings.Contains(id, "/") {
+			return nil, invalid("Upload-Concat: that is no part")
+		}
+		parts = append(parts, store.Ref{File: id})
+	}
+	return parts, nil
 }
 
 // tusAppend is PATCH of the core protocol.
@@ -308,7 +307,7 @@ func parseChecksum(said string) (name string, sum []byte, err error) {
 		if name != known {
 			continue
 		}
-		if sum, err = base64.StdEncoding.Strict().DecodeString(text); err != nil || len(sum) != newChecksum(name).Size() {
+		if sum, err = decode64(base64.StdEncoding.Strict(), text); err != nil || len(sum) != newChecksum(name).Size() {
 			return "", nil, invalid("Upload-Checksum is malformed")
 		}
 		return name, sum, nil
@@ -369,8 +368,8 @@ func parseMetadata(raw string) (m metadata, err error) {
 		return m, nil
 	}
 	for pair := range strings.SplitSeq(raw, ",") {
-		key, text, _ := strings.Cut(strings.TrimSpace(pair), " ")
-		value, err := base64.StdEncoding.DecodeString(text)
+		key, text, _ := strings.Cut(strings.Trim(pair, " \t"), " ")
+		value, err := decode64(base64.StdEncoding, text)
 		if _, twice := m.values[key]; err != nil || key == "" || twice || strings.ContainsFunc(key, func(c rune) bool { return c <= ' ' || c > '~' }) {
 			return m, invalid("Upload-Metadata is malformed")
 		}
@@ -378,6 +377,14 @@ func parseMetadata(raw string) (m metadata, err error) {
 	}
 	m.session = m.values["session"]
 	return m, nil
+}
+
+// decode64 reads Base64, without the ends of lines that the library passes over.
+func decode64(enc *base64.Encoding, text string) ([]byte, error) {
+	if i := strings.IndexAny(text, "\r\n"); i >= 0 {
+		return nil, base64.CorruptInputError(i)
+	}
+	return enc.DecodeString(text)
 }
 
 // spec is what the metadata says in the words of the native API. filename and
@@ -420,8 +427,9 @@ func (m metadata) spec(r *http.Request) (store.FileSpec, error) {
 
 // failUpload answers errors below /tus.
 func (s *server) failUpload(w http.ResponseWriter, r *http.Request, err error) reply.Answer {
+	w.Header().Del("Location") // of what the error is about
 	if _, ok := errors.AsType[problemError](err); ok {
-		return ietfFail(w, r, err)
+		return s.ietfFail(w, r, err)
 	}
 	a := reply.Statuses{store.Mismatch: statusChecksum}.Of(err)
 	switch {

@@ -9,9 +9,11 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/textproto"
 	"strconv"
 	"strings"
@@ -122,6 +124,11 @@ func TestTusRefusals(t *testing.T) {
 		"bad concat":        {"POST", "/tus/", "alice", "", 400, []string{"Upload-Length", "1", "Upload-Concat", "both"}},
 		"foreign part":      {"POST", "/tus/", "alice", "", 400, []string{"Upload-Concat", "final;http://elsewhere/files/1"}},
 		"no part":           {"POST", "/tus/", "alice", "", 400, []string{"Upload-Concat", "final;" + url}},
+		"no id of a part":   {"POST", "/tus/", "alice", "", 400, []string{"Upload-Concat", "final;/tus/"}},
+		"part of a session": {"POST", "/tus/", "alice", "", 400, []string{"Upload-Concat", "final;/tus/a/b"}},
+		"bad part":          {"POST", "/tus/", "alice", "", 400, []string{"Upload-Concat", "final;/tus/%zz"}},
+		"no parts":          {"POST", "/tus/", "alice", "", 400, []string{"Upload-Concat", "final;"}},
+		"created, checksum": {"POST", "/tus/", "alice", "x", 460, []string{"Upload-Length", "1", "Upload-Checksum", "md5 AAAAAAAAAAAAAAAAAAAAAA=="}},
 		"unknown session":   {"POST", "/tus/", "alice", "", 404, []string{"Upload-Length", "1", "Upload-Metadata", "session " + b64("88e5905d-5d96-4750-ab3d-77a1ed26f569")}},
 		"body of a type":    {"POST", "/tus/", "alice", "x", 415, []string{"Upload-Length", "1", "Content-Type", "text/plain"}},
 		"patch of a type":   {"PATCH", url, "alice", "x", 415, []string{"Upload-Offset", "0", "Content-Type", "application/octet-stream"}},
@@ -143,8 +150,8 @@ func TestTusRefusals(t *testing.T) {
 			if a.Header.Get("Tus-Resumable") != "1.0.0" || a.Header.Get("Access-Control-Allow-Origin") != "*" || (tc.status == 412) != (a.Header.Get("Tus-Version") != "") {
 				t.Errorf("%v", a.Header)
 			}
-			if tc.method != "HEAD" && a.message(t) == "" {
-				t.Errorf("%s", a.body)
+			if tc.method != "HEAD" && a.message(t) == "" || a.Header.Get("Location") != "" {
+				t.Errorf("%s %v", a.body, a.Header)
 			}
 		})
 	}
@@ -179,6 +186,14 @@ func TestTusExtensions(t *testing.T) {
 		t.Errorf("%s", got.body)
 	}
 	h.tus("POST", url, "alice", nil, "X-HTTP-Method-Override", "DELETE").want(t, 204)
+	// The method that counts is the one in the header, whatever the other.
+	url = h.tus("PATCH", "/tus/", "alice", nil, "Upload-Length", "3", "X-HTTP-Method-Override", "post").want(t, 405).has(t, "Allow", "POST, OPTIONS").Header.Get("Location")
+	url = h.tus("POST", "/tus/", "alice", nil, "Upload-Length", "3", "X-HTTP-Method-Override", "post").want(t, 201).Header.Get("Location") + url
+	h.tus("POST", url, "alice", nil, "X-HTTP-Method-Override", "HEAD").want(t, 200).has(t, "Upload-Offset", "0")
+	h.tus("DELETE", url, "alice", nil, "X-HTTP-Method-Override", "HEAD").want(t, 200).has(t, "Upload-Offset", "0")
+	h.tus("GET", url, "alice", nil, "X-HTTP-Method-Override", "POST").want(t, 405).has(t, "Allow", "GET, HEAD, PATCH, DELETE, OPTIONS")
+	a = h.tus("POST", url, "alice", strings.NewReader("abc"), "Upload-Offset", "0", "X-HTTP-Method-Override", "PATCH").want(t, 204)
+	a.has(t, "Location", a.Header.Get("Upload-File"))
 	// Checksums, in front and behind.
 	url = h.tus("POST", "/tus/", "alice", nil, "Upload-Length", "9").want(t, 201).Header.Get("Location")
 	s1, s2, s3 := sha1.Sum([]byte("abc")), sha256.Sum256([]byte("def")), md5.Sum([]byte("ghi"))
@@ -316,27 +331,87 @@ func TestTusTakeOver(t *testing.T) {
 	}
 }
 
-func FuzzTusHeaders(f *testing.F) {
-	f.Add("filename d29ybGQ=,is_confidential", "sha1 Kq5sNclPz7QV2+lfQIuc6R7oRu0=", "?1", "10", "max-size=5;a")
-	f.Add("a ,b eA==", "md5 ", "?0;a=1", "999999999999999", "")
-	f.Add(",", "sha256 =", " ?1 ", "-1", ":")
-	f.Fuzz(func(t *testing.T, meta, sum, flag, number, digest string) {
-		if m, err := parseMetadata(meta); err == nil {
-			for k := range m.values {
-				if k == "" || strings.ContainsAny(k, " ,") {
-					t.Errorf("%q: key %q", meta, k)
-				}
+// FuzzTusMetadata: what is accepted is what was sent, pair by pair.
+func FuzzTusMetadata(f *testing.F) {
+	for _, s := range []string{"filename d29ybGQ=,is_confidential", "a ,b eA==", ",", " ", "name eA==,filename eQ==,tags YSxi", "ttl NjAw,max_downloads Mw==", "session eA==", "a eA==,a eA==", "\u00e4 eA=="} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, raw string) {
+		m, err := parseMetadata(raw)
+		if err != nil {
+			if store.KindOf(err) != store.Invalid {
+				t.Error(err)
 			}
-		} else if store.KindOf(err) != store.Invalid {
-			t.Error(err)
+			return
 		}
-		if name, b, err := parseChecksum(sum); err == nil && len(b) != newChecksum(name).Size() {
-			t.Errorf("%q: %d bytes", sum, len(b))
+		if strings.ContainsAny(m.raw, "\r\n") { // HEAD repeats it
+			t.Errorf("%q", raw)
 		}
-		if v, ok := structuredInt(number); ok && (v < 0 || v > 999_999_999_999_999) {
-			t.Errorf("%q: %d", number, v)
+		var again []string
+		for k, v := range m.values {
+			if k == "" || strings.ContainsAny(k, " ,") {
+				t.Errorf("%q: key %q", raw, k)
+			}
+			again = append(again, k+" "+b64(v))
 		}
-		structuredBool(flag)
+		if len(again) == 0 {
+			return
+		}
+		back, err := parseMetadata(strings.Join(again, ","))
+		if len(strings.Join(again, ",")) > mostMetadata {
+			return
+		}
+		if err != nil || !maps.Equal(back.values, m.values) || back.session != m.session {
+			t.Errorf("%q: %v, then %v, %v", raw, m.values, back.values, err)
+		}
+		r := httptest.NewRequest("POST", "/tus/", nil)
+		if spec, err := m.spec(r); err != nil && store.KindOf(err) != store.Invalid {
+			t.Errorf("%q: %v", raw, err)
+		} else if err == nil && spec.TTL != nil && *spec.TTL < time.Second {
+			t.Errorf("%q: %v", raw, *spec.TTL)
+		}
+	})
+}
+
+// FuzzTusHeaders: the small ones.
+func FuzzTusHeaders(f *testing.F) {
+	f.Add("sha1 Kq5sNclPz7QV2+lfQIuc6R7oRu0=", "/tus/a http://b/tus/c", "max-size=5;a")
+	f.Add("md5 ", "/tus/ //", "")
+	f.Add("sha256 =", "%2ftus%2fx /tus/tus/x", ":")
+	f.Fuzz(func(t *testing.T, sum, concat, digest string) {
+		if name, b, err := parseChecksum(sum); err == nil && (len(b) != newChecksum(name).Size() || sum != name+" "+b64(string(b))) {
+			t.Errorf("%q: %s of %d bytes", sum, name, len(b))
+		}
+		parts, err := parseParts(concat)
+		if err == nil && len(parts) != len(strings.Fields(concat)) || err != nil && store.KindOf(err) != store.Invalid {
+			t.Errorf("%q: %v, %v", concat, parts, err)
+		}
+		for _, p := range parts {
+			if p.File == "" || p.Session != "" || strings.Contains(p.File, "/") {
+				t.Errorf("%q: %+v", concat, p)
+			}
+		}
 		_, _ = headerDigest(http.Header{"Repr-Digest": {digest}}, "Repr-Digest")
+	})
+}
+
+// FuzzStructured: what is read of the draft's headers is in their range, and
+// means the same with parameters behind it.
+func FuzzStructured(f *testing.F) {
+	for _, s := range []string{"?1", "?0;a=1", " ?1 ", "10", "-1", "999999999999999", "1000000000000000", "5;a;b=\"x\"", "05", "1.0", "?2", ""} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		n, ok := structuredInt(s)
+		if ok && (n < 0 || n > 999_999_999_999_999) {
+			t.Errorf("%q: %d", s, n)
+		}
+		if again, still := structuredInt(strings.TrimRight(s, " ") + ";p=1"); ok && (!still || again != n) {
+			t.Errorf("%q: %d, with a parameter %d, %v", s, n, again, still)
+		}
+		v, ok := structuredBool(s)
+		if again, still := structuredBool(strings.TrimRight(s, " ") + ";p"); ok && (!still || again != v) {
+			t.Errorf("%q: %v, with a parameter %v, %v", s, v, again, still)
+		}
 	})
 }
