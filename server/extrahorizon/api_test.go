@@ -400,6 +400,16 @@ func TestOAuth1(t *testing.T) {
 	}
 }
 
+// TestRefreshOfAnotherClient: a refresh token is of use only to its client.
+func TestRefreshOfAnotherClient(t *testing.T) {
+	h := newHouse(t, store.Options{}, server.ExtraHorizon{Clients: []server.ExtraHorizonClient{{ID: "app"}, {ID: "other"}}})
+	body := fmt.Sprintf(`{"client_id":"app","grant_type":"password","username":"alice","password":%q}`, password)
+	token := h.do("POST", "/auth/v2/oauth2/tokens", body).want(200, 0).text("refresh_token")
+	h.do("POST", "/auth/v2/oauth2/tokens", `{"client_id":"other","grant_type":"refresh_token","refresh_token":"`+token+`"}`).want(400, 119)
+	a := h.do("POST", "/auth/v2/oauth2/tokens", `{"client_id":"app","grant_type":"refresh_token","refresh_token":"`+token+`"}`).want(200, 0)
+	h.do("GET", "/users/v1/me", "", bearer(a.text("access_token"))...).want(200, 0)
+}
+
 // TestChallenge: a code that was asked for with a challenge needs its proof
 // (RFC 7636, appendix B).
 func TestChallenge(t *testing.T) {

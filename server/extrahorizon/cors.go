@@ -9,9 +9,9 @@ import (
 // What pages of other origins may send and see.
 const (
 	corsMethods = "GET, POST, PUT, DELETE, OPTIONS"
-	corsRequest = "Authorization, Content-Type, X-User-Agent, X-Request-Service, X-Forwarded-Application, X-Forwarded-User, X-Fileshare-TTL, X-Request-Id"
 	corsAnswer  = "Content-Disposition, Content-Length, Etag, Retry-After, X-Fileshare-Expires, X-Request-Id"
 	corsSeconds = "7200"
+	corsWanted  = 4 << 10 // bytes of the names of headers
 )
 
 // allowOrigin lets pages of every origin use the service (the Fetch standard's
@@ -34,7 +34,10 @@ func (a *api) preflight(w http.ResponseWriter, r *http.Request) error {
 	if r.Header.Get("Access-Control-Request-Method") != "" {
 		h := w.Header()
 		h.Set("Access-Control-Allow-Methods", corsMethods)
-		h.Set("Access-Control-Allow-Headers", corsRequest)
+		// Whatever the page's program adds (options.headers of the SDK).
+		if wanted := r.Header.Get("Access-Control-Request-Headers"); wanted != "" && len(wanted) <= corsWanted {
+			h.Set("Access-Control-Allow-Headers", wanted)
+		}
 		h.Set("Access-Control-Max-Age", corsSeconds)
 	}
 	return reply.None(w)

@@ -1,8 +1,10 @@
 package extrahorizon
 
 import (
+	"context"
 	"crypto/subtle"
 	"encoding/json"
+	"errors"
 	"mime"
 	"net/http"
 	"net/url"
@@ -110,10 +112,7 @@ func (a *api) postTokens(w http.ResponseWriter, r *http.Request) error {
 		spec.Account = c.Name
 		login, err = a.Store.Login(ctx, spec)
 	case "refresh_token":
-		login, err = a.Store.RefreshLogin(ctx, req.RefreshToken, spec)
-		if err == nil {
-			_, err = a.account(login.Account) // which may have been removed
-		}
+		login, err = a.refresh(ctx, req, spec)
 		err = grantError(err, codeRefreshUnknown, codeRefreshExpired, "the refresh token is unknown or expired")
 	case "authorization_code":
 		spec.Account, err = a.redeem(ctx, req)
@@ -128,6 +127,23 @@ func (a *api) postTokens(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return a.answerTokens(w, req.ClientID, login)
+}
+
+// refresh makes a new login of an old one: of the same client (RFC 6749 §6), for
+// an account that is still there.
+func (a *api) refresh(ctx context.Context, req *tokenRequest, spec store.LoginSpec) (*store.Login, error) {
+	spec.Attrs = nil // as before
+	login, err := a.Store.RefreshLogin(ctx, req.RefreshToken, spec)
+	if err != nil {
+		return nil, err
+	}
+	if _, err = a.account(login.Account); err == nil && len(a.o.Clients) > 0 && login.Attrs[attrClient] != req.ClientID {
+		err = store.Refuse(store.Unauthenticated, "the refresh token is another client's")
+	}
+	if err != nil {
+		return nil, errors.Join(err, a.Store.Logout(ctx, realmAccess, login.Token))
+	}
+	return login, nil
 }
 
 func (a *api) answerTokens(w http.ResponseWriter, client string, login *store.Login) error {
