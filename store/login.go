@@ -17,11 +17,14 @@ type LoginSpec struct {
 	Refresh time.Duration     // of the refresh token; 0 = there is none
 	Grace   time.Duration     // how long a refresh token stays good that was used
 	Attrs   map[string]string // for the dialect: at most 4 KiB in all
+	Listed  bool              // Logins tells of it; for such as live long enough to be looked for
 }
 
 // Login is a login. The tokens are shown when they are made and never again;
 // kept is their hash.
 type Login struct {
+	ID             string // 24 hexadecimal digits, by which a list tells of it
+	Created        time.Time
 	Token          string // 40 hexadecimal digits
 	RefreshToken   string // likewise; empty = none
 	Expires        time.Time
@@ -33,7 +36,11 @@ type Login struct {
 // loginMemory is how long an expired token is known as one.
 const loginMemory = 24 * time.Hour
 
-const maxLoginAttrs = 4 << 10 // bytes
+// Bounds of what is kept with a login, in bytes.
+const (
+	maxLoginAttrs   = 4 << 10
+	maxLoginAccount = 512
+)
 
 // loginRec is the record of a token or refresh token.
 type loginRec struct {
@@ -42,6 +49,8 @@ type loginRec struct {
 	pair    []byte // record id of the other one
 	attrs   map[string]string
 	used    bool // a refresh token that was used: its end is near
+	created time.Time
+	listed  bool
 }
 
 func (l *loginRec) encode() []byte {
@@ -51,6 +60,8 @@ func (l *loginRec) encode() []byte {
 	e.bytes(3, l.pair)
 	e.uint(4, flag(l.used))
 	e.attrs(5, 6, l.attrs)
+	e.time(7, l.created)
+	e.uint(8, flag(l.listed))
 	return e
 }
 
@@ -73,6 +84,10 @@ func decodeLogin(b []byte) (*loginRec, error) {
 			attrs.key = string(x.raw)
 		case 6:
 			attrs.value(x.raw)
+		case 7:
+			l.created = x.time()
+		case 8:
+			l.listed = x.v&1 != 0
 		}
 	}
 	l.attrs = attrs.all
@@ -94,6 +109,17 @@ func newLoginToken() string {
 	var b [20]byte
 	rand.Read(b[:]) // never fails
 	return hex.EncodeToString(b[:])
+}
+
+// listedLogins is what the ids of the list of an account's logins begin with;
+// the hash follows. No hash can: it is shorter.
+func listedLogins(realm, account string) []byte {
+	return append(text('l', "logins in "+realm+" of an account"), text('l', account)...)
+}
+
+// show makes the public form of a login.
+func (l *loginRec) show(id []byte) *Login {
+	return &Login{ID: hex.EncodeToString(id[:12]), Created: l.created, Expires: l.expires, Account: l.account, Attrs: l.attrs}
 }
 
 func putLogin(tx Tx, id []byte, l *loginRec) error {
@@ -120,16 +146,23 @@ func (l LoginSpec) check() error {
 	for k, v := range l.Attrs {
 		size += len(k) + len(v)
 	}
-	if size > maxLoginAttrs || len(l.Account) > maxOriginal {
+	if size > maxLoginAttrs || len(l.Account) > maxLoginAccount {
 		return Refuse(Invalid, "too much is kept with the login")
 	}
 	return nil
 }
 
 func (s *Store) login(tx Tx, spec LoginSpec, now time.Time) (*Login, error) {
-	l := &Login{Token: newLoginToken(), Expires: now.Add(spec.TTL), Account: spec.Account, Attrs: spec.Attrs}
-	access := &loginRec{account: spec.Account, expires: l.Expires, attrs: spec.Attrs}
-	id := loginID(spec.Realm, false, l.Token)
+	token := newLoginToken()
+	id := loginID(spec.Realm, false, token)
+	access := &loginRec{account: spec.Account, created: now, expires: now.Add(spec.TTL), attrs: spec.Attrs, listed: spec.Listed}
+	l := access.show(id)
+	l.Token = token
+	if spec.Listed {
+		if err := tx.Put(LoginRecords, append(listedLogins(spec.Realm, spec.Account), id...), nil, access.expires); err != nil {
+			return nil, err
+		}
+	}
 	if spec.Refresh > 0 {
 		l.RefreshToken, l.RefreshExpires = newLoginToken(), now.Add(spec.Refresh)
 		access.pair = loginID(spec.Realm, true, l.RefreshToken)
@@ -164,9 +197,11 @@ func findLogin(tx Tx, id []byte, now time.Time) (*loginRec, error) {
 // LoginOf returns the login of a token (without its refresh token).
 func (s *Store) LoginOf(ctx context.Context, realm, token string) (out *Login, err error) {
 	err = s.view(ctx, func(tx Tx) error {
-		l, err := findLogin(tx, loginID(realm, false, token), s.now())
+		id := loginID(realm, false, token)
+		l, err := findLogin(tx, id, s.now())
 		if err == nil {
-			out = &Login{Token: token, Expires: l.expires, Account: l.account, Attrs: l.attrs}
+			out = l.show(id)
+			out.Token = token
 		}
 		return err
 	})
@@ -181,8 +216,9 @@ func (s *Store) TakeLogin(ctx context.Context, realm, token string) (out *Login,
 		if err != nil {
 			return err
 		}
-		out = &Login{Token: token, Expires: l.expires, Account: l.account, Attrs: l.attrs}
-		return dropLogin(tx, id, l)
+		out = l.show(id)
+		out.Token = token
+		return dropLogin(tx, realm, id, l)
 	})
 	if err != nil {
 		return nil, err
@@ -233,11 +269,74 @@ func (s *Store) Logout(ctx context.Context, realm, token string) error {
 		if err != nil {
 			return err
 		}
-		return dropLogin(tx, id, l)
+		return dropLogin(tx, realm, id, l)
 	})
 }
 
-func dropLogin(tx Tx, id []byte, l *loginRec) error {
+// mostLogins is how many listed logins of an account are looked at.
+const mostLogins = 1000
+
+// Logins lists the living listed logins of an account in a realm, at most 1000
+// of them, in no particular order, without their tokens.
+func (s *Store) Logins(ctx context.Context, realm, account string) (all []*Login, err error) {
+	err = s.view(ctx, func(tx Tx) error {
+		all = nil
+		return s.eachLogin(tx, realm, account, func(id []byte, l *loginRec) error {
+			all = append(all, l.show(id))
+			return nil
+		})
+	})
+	return all, err
+}
+
+func (s *Store) eachLogin(tx Tx, realm, account string, do func(id []byte, l *loginRec) error) error {
+	prefix, looked := listedLogins(realm, account), 0
+	for item, err := range tx.Scan(LoginRecords, prefix, nil) {
+		if err != nil {
+			return err
+		}
+		if looked++; looked > mostLogins {
+			return nil
+		}
+		id := slices.Clone(item.ID[len(prefix):])
+		l, err := findLogin(tx, id, s.now())
+		if KindOf(err) != 0 {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := do(id, l); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// DropLogin ends a listed login of an account by its ID.
+func (s *Store) DropLogin(ctx context.Context, realm, account, id string) error {
+	return s.update(ctx, func(tx Tx) error {
+		found := false
+		err := s.eachLogin(tx, realm, account, func(key []byte, l *loginRec) error {
+			if found || l.show(key).ID != id {
+				return nil
+			}
+			found = true
+			return dropLogin(tx, realm, key, l)
+		})
+		if err == nil && !found {
+			err = Refuse(NotFound, "the login is unknown")
+		}
+		return err
+	})
+}
+
+func dropLogin(tx Tx, realm string, id []byte, l *loginRec) error {
+	if l.listed {
+		if err := tx.Delete(LoginRecords, append(listedLogins(realm, l.account), id...)); err != nil {
+			return err
+		}
+	}
 	if len(l.pair) > 0 {
 		if err := tx.Delete(LoginRecords, l.pair); err != nil {
 			return err

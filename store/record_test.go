@@ -29,7 +29,7 @@ func TestRecords(t *testing.T) {
 	if got, err := decodeToken(token.encode()); err != nil || cmp.Diff(token, got, unexported) != "" {
 		t.Errorf("token: %v %s", err, cmp.Diff(token, got, unexported))
 	}
-	login := &loginRec{account: "a", expires: at, pair: []byte{1}, attrs: map[string]string{"a": "", "b": "c"}, used: true}
+	login := &loginRec{account: "a", expires: at, pair: []byte{1}, attrs: map[string]string{"a": "", "b": "c"}, used: true, created: at, listed: true}
 	if got, err := decodeLogin(login.encode()); err != nil || cmp.Diff(login, got, unexported) != "" {
 		t.Errorf("login: %v %s", err, cmp.Diff(login, got, unexported))
 	}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"time"
 
+	"fileshare/server/extrahorizon/rql"
 	"fileshare/server/reply"
 	"fileshare/store"
 )
@@ -47,22 +48,96 @@ func (a *api) postAuthorization(w http.ResponseWriter, r *http.Request) error {
 	if text["codeChallenge"] == "" && method != "" || method != "" && method != "plain" && method != "S256" {
 		return refuse(codeFieldFormat, "codeChallengeMethod must be plain or S256, and belongs to a codeChallenge")
 	}
-	login, err := a.Store.Login(r.Context(), store.LoginSpec{Realm: realmCode, Account: who.Name, TTL: codeTTL,
-		Attrs: map[string]string{attrClient: text["clientId"], attrChallenge: text["codeChallenge"], attrMethod: method}})
+	login, err := a.Store.Login(r.Context(), store.LoginSpec{Realm: realmCode, Account: who.Name, TTL: codeTTL, Listed: true, Attrs: map[string]string{
+		attrClient: text["clientId"], attrChallenge: text["codeChallenge"], attrMethod: method, attrRedirect: text["redirectUri"], attrState: text["state"]}})
 	if err != nil {
 		return err
 	}
-	now := stamp(time.Now())
-	answer := map[string]any{
-		"id": idOf("authorization", login.Token), "clientId": text["clientId"], "userId": a.Store.AccountID(who.Name), "authorizationCode": login.Token,
-		"expiryTimestamp": stamp(login.Expires), "creationTimestamp": now, "updateTimestamp": now,
-	}
-	for _, name := range []string{"redirectUri", "state"} {
-		if text[name] != "" {
-			answer[name] = text[name]
+	return reply.JSON(w, authorization{login, a.Store.AccountID(who.Name)}.details())
+}
+
+// authorization is a code that was not redeemed. A list of them does not have
+// the codes themselves.
+type authorization struct {
+	*store.Login
+	user string // its id
+}
+
+func (a authorization) details() map[string]any {
+	all := map[string]any{"id": a.ID, "clientId": a.Attrs[attrClient], "userId": a.user,
+		"expiryTimestamp": stamp(a.Expires), "creationTimestamp": stamp(a.Created), "updateTimestamp": stamp(a.Created)}
+	for name, value := range map[string]string{"authorizationCode": a.Token, "redirectUri": a.Attrs[attrRedirect], "state": a.Attrs[attrState]} {
+		if value != "" {
+			all[name] = value
 		}
 	}
+	return all
+}
+
+func (a authorization) made() (time.Time, string) { return a.Created, a.ID }
+
+// Get makes it a record for queries.
+func (a authorization) Get(field string) (rql.Value, bool) {
+	switch field {
+	case "creationTimestamp", "updateTimestamp":
+		return rql.Value{Number: float64(a.Created.UnixMilli())}, true
+	case "expiryTimestamp":
+		return rql.Value{Number: float64(a.Expires.UnixMilli())}, true
+	}
+	text, ok := a.details()[field].(string)
+	return rql.Value{Text: text}, ok
+}
+
+// getAuthorizations lists one's own codes.
+func (a *api) getAuthorizations(w http.ResponseWriter, r *http.Request) error {
+	who, err := a.loggedIn(r)
+	if err != nil {
+		return err
+	}
+	schema := rql.Schema{}
+	for _, name := range []string{"id", "clientId", "userId", "redirectUri", "state"} {
+		schema[name] = rql.Field{Name: name, Type: rql.Text}
+	}
+	for _, name := range []string{"creationTimestamp", "updateTimestamp", "expiryTimestamp"} {
+		schema[name] = rql.Field{Name: name, Type: rql.Time}
+	}
+	query, err := rql.Parse(r.URL.RawQuery, schema)
+	if err != nil {
+		return refuse(codeRQL, err.Error())
+	}
+	logins, err := a.Store.Logins(r.Context(), realmCode, who.Name)
+	if err != nil {
+		return err
+	}
+	p := pageOf(query)
+	top := &ranking[authorization]{query: query, most: min(p.Offset+p.Limit, len(logins))}
+	for _, l := range logins {
+		if one := (authorization{l, a.Store.AccountID(who.Name)}); query.Match(one) {
+			*p.Total++
+			top.add(one)
+		}
+	}
+	answer := listOf(query, p)
+	for _, one := range top.page(p.Offset) {
+		answer.add(query, one.details())
+	}
 	return reply.JSON(w, answer)
+}
+
+// deleteAuthorization takes one of one's own codes back.
+func (a *api) deleteAuthorization(w http.ResponseWriter, r *http.Request) error {
+	who, err := a.loggedIn(r)
+	if err != nil {
+		return err
+	}
+	err = a.Store.DropLogin(r.Context(), realmCode, who.Name, a.Var(r, "id"))
+	if store.KindOf(err) == store.NotFound {
+		return refuseCause(codeUnknownPath, "there is no such authorization", err)
+	}
+	if err != nil {
+		return err
+	}
+	return reply.JSON(w, affected{1})
 }
 
 // checkClientID refuses a client that is not listed, where clients are.

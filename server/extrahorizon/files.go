@@ -145,7 +145,7 @@ func (a *api) create(w http.ResponseWriter, r *http.Request, c store.Caller, in 
 		return err
 	}
 	first := []token{tokenOf(f.Grant)}
-	return reply.JSON(w, a.file(f, func() []token { return first }).details(true, nil))
+	return reply.JSON(w, a.file(f, func() []token { return first }).details(true))
 }
 
 // tokenOf is how a token of the engine is shown.
@@ -213,7 +213,7 @@ func (a *api) getDetails(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	return reply.JSON(w, a.file(h.file, func() []token { return tokens }).details(h.full(), nil))
+	return reply.JSON(w, a.file(h.file, func() []token { return tokens }).details(h.full()))
 }
 
 // tokens returns the tokens of a file, the first one made first, at most so
@@ -317,14 +317,6 @@ func (a *api) deleteToken(w http.ResponseWriter, r *http.Request) error {
 	return reply.JSON(w, affected{1})
 }
 
-// page is what a list is wrapped in. Numbers are numbers: of strings the SDK
-// would stop after a page.
-type page struct {
-	Total  *int `json:"total,omitempty"`
-	Offset int  `json:"offset"`
-	Limit  int  `json:"limit"`
-}
-
 // getFiles answers a question about files.
 func (a *api) getFiles(w http.ResponseWriter, r *http.Request) error {
 	c, err := a.permitted(r, store.ViewFiles)
@@ -346,16 +338,10 @@ func (a *api) getFiles(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	answer := struct {
-		Page page             `json:"page"`
-		Data []map[string]any `json:"data"`
-	}{page{&found.total, found.offset, found.limit}, []map[string]any{}}
-	if query.SkipCount {
-		answer.Page.Total = nil
-	}
+	answer := listOf(query, found.page)
 	q.looks = a.o.Looks
 	for _, f := range found.files {
-		answer.Data = append(answer.Data, f.details(true, query.Select))
+		answer.add(query, f.details(query.Select == nil || slices.Contains(query.Select, "tokens")))
 	}
 	if q.failed != nil {
 		return q.failed

@@ -1,8 +1,6 @@
 package extrahorizon
 
 import (
-	"cmp"
-	"container/heap"
 	"context"
 	"math"
 	"slices"
@@ -12,12 +10,11 @@ import (
 	"fileshare/store"
 )
 
-// Bounds of a list.
+// Bounds of a question: how many files it may look at, and how many looks one
+// at the tokens of a file is worth.
 const (
-	defaultPage = 20
-	mostPage    = 200
-	mostLooked  = 100_000
-	tokenLooks  = 5
+	mostLooked = 100_000
+	tokenLooks = 5
 )
 
 // fields are the names under which questions may speak of a file.
@@ -51,23 +48,20 @@ type question struct {
 
 // result is a page of a list.
 type result struct {
-	total, offset, limit int
-	files                []*file
+	page
+	files []*file
 }
 
 // find answers a question. Where the query names a tag, a creator or times, the
 // lists of the engine serve it; else every file that the caller may see is
 // looked at, within a bound.
 func (q *question) find() (*result, error) {
-	r := &result{offset: q.query.Offset, limit: min(q.query.Limit, mostPage)}
-	if r.limit == 0 {
-		r.limit = defaultPage
-	}
+	r := &result{page: pageOf(q.query)}
 	list, any := q.list()
 	if !any {
 		return r, nil
 	}
-	top := &ranking{query: q.query, most: min(r.offset+r.limit, q.a.o.Looks)}
+	top := &ranking[*file]{query: q.query, most: min(r.Offset+r.Limit, q.a.o.Looks)}
 	q.looks = q.a.o.Looks
 	all, err := q.a.Store.Walk(q.ctx, q.caller, list, q.a.o.Looks, func(f *store.File) bool {
 		q.looks--
@@ -76,7 +70,7 @@ func (q *question) find() (*result, error) {
 		}
 		candidate := q.file(f)
 		if q.query.Match(candidate) {
-			r.total++
+			*r.Total++
 			top.add(candidate)
 		}
 		return q.failed == nil && q.looks >= 0
@@ -90,7 +84,7 @@ func (q *question) find() (*result, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.files = top.page(r.offset)
+	r.files = top.page(r.Offset)
 	return r, nil
 }
 
@@ -135,49 +129,4 @@ func (q *question) file(f *store.File) *file {
 		}
 		return tokens
 	}}
-}
-
-// ranking keeps the first of many files, the last of them on top of a heap.
-type ranking struct {
-	query *rql.Query
-	most  int
-	files []*file
-}
-
-func (r *ranking) Len() int           { return len(r.files) }
-func (r *ranking) Less(i, j int) bool { return r.compare(r.files[i], r.files[j]) > 0 }
-func (r *ranking) Swap(i, j int)      { r.files[i], r.files[j] = r.files[j], r.files[i] }
-func (r *ranking) Push(x any)         { r.files = append(r.files, x.(*file)) }
-func (r *ranking) Pop() any {
-	last := r.files[len(r.files)-1]
-	r.files = r.files[:len(r.files)-1]
-	return last
-}
-
-// compare is the order of the query, then that of creation, so that pages fit
-// together.
-func (r *ranking) compare(a, b *file) int {
-	if c := r.query.Compare(a, b); c != 0 {
-		return c
-	}
-	if c := a.Created.Compare(b.Created); c != 0 {
-		return c
-	}
-	return cmp.Compare(a.ID, b.ID)
-}
-
-func (r *ranking) add(f *file) {
-	switch {
-	case len(r.files) < r.most:
-		heap.Push(r, f)
-	case r.most > 0 && r.compare(f, r.files[0]) < 0:
-		r.files[0] = f
-		heap.Fix(r, 0)
-	}
-}
-
-// page returns the files from an offset on, in order.
-func (r *ranking) page(offset int) []*file {
-	slices.SortFunc(r.files, r.compare)
-	return r.files[min(offset, len(r.files)):]
 }

@@ -116,7 +116,7 @@ func (a *api) postOAuth1(w http.ResponseWriter, r *http.Request) error {
 	}
 	now := stamp(time.Now())
 	return reply.JSON(w, map[string]any{
-		"id": idOf("login", login.Token), "userId": a.Store.AccountID(who.Name), "applicationId": applicationID(client.ConsumerKey),
+		"id": login.ID, "userId": a.Store.AccountID(who.Name), "applicationId": applicationID(client.ConsumerKey),
 		"token": login.Token, "tokenSecret": secret, "creationTimestamp": now, "updateTimestamp": now,
 	})
 }

@@ -28,6 +28,8 @@ const (
 	attrSecret    = "secret"    // of an OAuth1 token
 	attrChallenge = "challenge" // of a code, and its method
 	attrMethod    = "method"
+	attrRedirect  = "redirect"
+	attrState     = "state"
 )
 
 // How long tokens live.

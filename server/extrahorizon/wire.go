@@ -2,7 +2,6 @@ package extrahorizon
 
 import (
 	"crypto/subtle"
-	"slices"
 	"time"
 
 	wire "fileshare/api"
@@ -117,9 +116,12 @@ func (f *file) Get(field string) (rql.Value, bool) {
 	return rql.Value{}, false
 }
 
+// made implements listed.
+func (f *file) made() (time.Time, string) { return f.Created, f.ID }
+
 // details is the object that is answered. tokens says whether it has its
-// tokens; only nil selects everything.
-func (f *file) details(tokens bool, only []string) map[string]any {
+// tokens.
+func (f *file) details(tokens bool) map[string]any {
 	all := map[string]any{
 		"name": f.name, "mimetype": f.Type, "size": f.Size, "tags": append([]string{}, f.Tags...),
 		"creationTimestamp": stamp(f.Created), "updateTimestamp": stamp(f.Updated), "expiryTimestamp": stamp(f.Expires),
@@ -127,15 +129,8 @@ func (f *file) details(tokens bool, only []string) map[string]any {
 	if f.creator != "" {
 		all["creatorId"] = f.creator
 	}
-	if tokens && (only == nil || slices.Contains(only, "tokens")) {
+	if tokens {
 		all["tokens"] = append([]token{}, f.allTokens()...)
-	}
-	if only != nil {
-		for name := range all {
-			if !slices.Contains(only, name) {
-				delete(all, name)
-			}
-		}
 	}
 	return all
 }

@@ -248,6 +248,42 @@ func testLogins(t *testing.T, open Pair) {
 	if n := taken.Load(); n != 1 {
 		t.Errorf("taken %d times", n)
 	}
+	spec.Listed = true
+	var listed []*store.Login
+	for range 3 {
+		l, err := e.Login(e.ctx(), spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		listed = append(listed, l)
+	}
+	logins := func(realm, account string) int {
+		all, err := e.Logins(e.ctx(), realm, account)
+		if err != nil {
+			t.Error(err)
+		}
+		for _, l := range all {
+			if l.Token != "" || l.Attrs["a"] != "b" || len(l.ID) != 24 || l.Created.IsZero() {
+				t.Errorf("listed %+v", l)
+			}
+		}
+		return len(all)
+	}
+	if a, b, c := logins("r", "alice"), logins("r", "bob"), logins("s", "alice"); a != 3 || b != 0 || c != 0 {
+		t.Errorf("%d, %d, %d logins listed, want 3, 0, 0", a, b, c)
+	}
+	e.want(e.DropLogin(e.ctx(), "r", "bob", listed[0].ID), store.NotFound, "")
+	if err := e.DropLogin(e.ctx(), "r", "alice", listed[0].ID); err != nil {
+		t.Error(err)
+	}
+	_, err = e.LoginOf(e.ctx(), "r", listed[0].Token)
+	e.want(err, store.Unauthenticated, "")
+	if _, err := e.TakeLogin(e.ctx(), "r", listed[1].Token); err != nil {
+		t.Error(err)
+	}
+	if n := logins("r", "alice"); n != 1 {
+		t.Errorf("%d logins listed, want 1", n)
+	}
 	spec.Attrs = map[string]string{"a": string(make([]byte, 5000))}
 	_, err = e.Login(e.ctx(), spec)
 	e.want(err, store.Invalid, "")

@@ -29,6 +29,9 @@ async function failure(promise, name, code) {
   })
 }
 
+/** Long enough for the next record to be younger: their order is that of milliseconds. */
+const moment = () => new Promise(done => setTimeout(done, 3))
+
 const bytes = async stream => {
   const hash = createHash('sha256')
   let size = 0
@@ -169,11 +172,13 @@ const tests = {
     const file = await exh.files.create('shared.txt', Buffer.from('shared'))
     const other = await exh.files.create('other.txt', Buffer.from('other'))
     const full = file.tokens[0].token
+    await moment()
     const read = await anyone.files.generateToken(full, { accessLevel: 'read' })
     assert.equal(read.accessLevel, 'read')
     assert.match(read.token, token)
     assert.equal((await anyone.files.generateToken(full)).accessLevel, 'read')
     assert.equal((await anyone.files.generateToken(full, {})).accessLevel, 'read')
+    await moment()
     const second = await anyone.files.generateToken(full, { accessLevel: 'full' })
     assert.equal(second.accessLevel, 'full')
     for (const accessLevel of ['write', 'FULL', '', 7, ['read']]) await failure(anyone.files.generateToken(full, { accessLevel }), 'FieldFormatError', 15)
@@ -250,7 +255,10 @@ const tests = {
     const mark = unique('mark')
     const mine = extra => rqlBuilder(extra).eq('tags', mark).build()
     const names = ["it's", 'a,b', 'a+b', 'a b', 'größe', '100%', '"quoted"', '(1)', 'a&b', 'a;b=c', 'date:x', '123', 'true', '~!*\'', 'null', '日本語']
-    for (const [i, name] of names.entries()) await exh.files.create(name, Buffer.alloc(i), { tags: [mark, `n${i % 3}`] })
+    for (const [i, name] of names.entries()) {
+      await exh.files.create(name, Buffer.alloc(i), { tags: [mark, `n${i % 3}`] })
+      await moment()
+    }
     const found = async rql => (await exh.files.find({ rql })).data.map(f => f.name)
     const all = await exh.files.find({ rql: mine() })
     assert.deepEqual(all.page, { total: names.length, offset: 0, limit: 20 })
@@ -395,6 +403,15 @@ const tests = {
     await failure(client().auth.authenticate({ code: given.authorizationCode }), 'InvalidGrantError', 115) // once
     const wrong = await exh.auth.oauth2.createAuthorization({ responseType: 'code', clientId: 'safe' })
     await failure(createOAuth2Client({ host, clientId: 'app' }).auth.authenticate({ code: wrong.authorizationCode }), 'InvalidGrantError', 115)
+    const { id } = await exh.auth.oauth2.createAuthorization({ responseType: 'code', clientId: 'app', state: 'to be taken back' })
+    const listed = await exh.auth.oauth2.authorizations.findById(id)
+    assert.equal(listed.state, 'to be taken back')
+    assert.equal(listed.userId, me)
+    assert.equal(listed.authorizationCode, undefined)
+    assert.deepEqual(await exh.auth.oauth2.deleteAuthorization(id), { affectedRecords: 1 })
+    assert.ok((await exh.auth.oauth2.authorizations.findAll()).every(a => a.id !== id))
+    assert.equal(await exh.auth.oauth2.authorizations.findById(id), undefined)
+    await failure(exh.auth.oauth2.deleteAuthorization(id), 'ResourceUnknownError', 16)
     await failure(exh.auth.oauth2.createAuthorization({ responseType: 'token', clientId: 'safe' }), 'MissingRequiredFieldsError', 14)
   },
 
