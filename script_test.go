@@ -43,6 +43,9 @@ import (
 //	shutdown NAME                        SIGTERM; exit code 0 is expected
 //	restart NAME [KEY=VALUE…]            starts it again, on the same port
 //	proxy CONFIG NAME                    nginx with testdata/nginx/CONFIG.conf in front of daemon NAME; sets $PROXY
+//	cutter NAME BYTES                    a bad line in front of daemon NAME: a connection breaks when so many bytes went over it in one
+//	                                     direction; sets $CUTTER
+//	cuts N                               expects that it broke at least N times
 //	[!] curl ARG…                        the curl of the system; line ends of its output become \n
 //	eventually PATTERN PROGRAM ARG…      runs a program (or curl) until its output matches
 //	until-size FILE BYTES                waits until a file is so long
@@ -72,6 +75,8 @@ func testScripts(t *testing.T, bin string) {
 			"shutdown":     command(1, cmdShutdown),
 			"restart":      command(1, cmdRestart),
 			"proxy":        command(2, cmdProxy),
+			"cutter":       command(2, cmdCutter),
+			"cuts":         command(1, cmdCuts),
 			"curl":         cmdCurl,
 			"eventually":   command(2, cmdEventually),
 			"until-size":   command(2, cmdUntilSize),
@@ -95,6 +100,7 @@ type script struct {
 	bin     string
 	daemons map[string]*scriptDaemon
 	begun   net.Conn // by begin-get
+	line    *cutter
 }
 
 type scriptDaemon struct {

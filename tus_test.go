@@ -8,15 +8,12 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -40,58 +37,6 @@ func randomFile(t testing.TB, size int64) (path, sum string) {
 		t.Fatal(err)
 	}
 	return path, fmt.Sprintf("%x", h.Sum(nil))
-}
-
-// cutter is a bad line: a TCP proxy that breaks a connection when its client
-// has sent so many bytes. It counts them.
-type cutter struct {
-	net.Listener
-	to    string
-	after int64
-	sent  atomic.Int64 // by clients
-	cuts  atomic.Int64
-	work  sync.WaitGroup
-}
-
-func newCutter(t testing.TB, to string, after int64) *cutter {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &cutter{Listener: l, to: to, after: after}
-	c.work.Go(func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			c.work.Go(func() { c.serve(conn) })
-		}
-	})
-	t.Cleanup(func() { l.Close(); c.work.Wait() })
-	return c
-}
-
-func (c *cutter) serve(client net.Conn) {
-	defer client.Close()
-	server, err := net.Dial("tcp", c.to)
-	if err != nil {
-		return
-	}
-	defer server.Close()
-	c.work.Go(func() {
-		_, _ = io.Copy(client, server)
-		client.Close()
-	})
-	n, err := io.CopyN(server, client, c.after)
-	c.sent.Add(n)
-	if err == nil {
-		c.cuts.Add(1)
-		// A line that is cut loses what is on it.
-		_ = client.(*net.TCPConn).SetLinger(0)
-		_ = server.(*net.TCPConn).SetLinger(0)
-	}
 }
 
 // tusCommand is a client with its time limit.
@@ -259,7 +204,9 @@ func testTusCut(t *testing.T, addr string) {
 	size, after := cutSizes(t)
 	file, sum := randomFile(t, size)
 	line := newCutter(t, addr, after+12345)
-	out, err := tusCommand(t, 20*patience, "node", "testdata/js/tus.mjs", "whole", "http://"+line.Addr().String()+"/tus/", file).Output()
+	cmd := tusCommand(t, 20*patience, "node", "testdata/js/tus.mjs", "whole", "http://"+line.addr+"/tus/", file)
+	cmd.Env = append(cmd.Env, "FILESHARE_DIRECT=http://"+addr)
+	out, err := cmd.Output()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, stderrOf(err))
 	}

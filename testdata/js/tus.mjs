@@ -1,5 +1,5 @@
 // Runs tus-js-client, unmodified: node tus.mjs MODE ENDPOINT FILE [BYTES OF A CHUNK].
-// FILESHARE_USER is name:password. Prints one line of JSON, and one "progress N" for each part that arrived.
+// FILESHARE_USER is name:password; FILESHARE_DIRECT where files are fetched, if not from where they were sent. Prints one line of JSON, and one "progress N" for each part that arrived.
 import crypto from 'node:crypto'
 import fs from 'node:fs'
 import path from 'node:path'
@@ -31,7 +31,7 @@ function upload(source, options, started = () => {}) {
 const stream = () => fs.createReadStream(file)
 
 async function get(link) {
-  const res = await fetch(link)
+  const res = await fetch(process.env.FILESHARE_DIRECT ? new URL(new URL(link).pathname, process.env.FILESHARE_DIRECT) : link)
   const hash = crypto.createHash('sha256')
   let size = 0
   for await (const part of res.body ?? []) { hash.update(part); size += part.length }
