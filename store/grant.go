@@ -109,6 +109,11 @@ func (s *Store) granted(tx Tx, c Caller, f *found, now time.Time) (Access, error
 	if err != nil || g.fileKey != f.fileKey {
 		return "", err
 	}
+	if g.token.max > 0 { // a counted one that is used up is good for nothing more
+		if u, err := getUses(tx, g.tokenKey); err != nil || u.complete >= g.token.max {
+			return "", err
+		}
+	}
 	return accessOf(g.token.access), nil
 }
 
