@@ -54,10 +54,12 @@ type Session struct {
 	URL       string `json:"url"`
 }
 
-// Token is a capability to download one file. Token equals ID.
+// Token is a capability to download one file, or to see or manage it. Token
+// equals ID.
 type Token struct {
 	ID           string  `json:"id"`
 	Token        string  `json:"token"`
+	Access       string  `json:"access"` // download, read or full
 	UploadID     string  `json:"upload_id"`
 	SessionID    *string `json:"session_id"`
 	State        string  `json:"state"` // NEW, DOWNLOADING or DOWNLOADED
@@ -110,6 +112,13 @@ type Error struct {
 	Message   string `json:"message"`
 	RequestID string `json:"request_id,omitempty"`
 }
+
+// TokenHeader is a header by which a request presents the id of a token: it may
+// then do with the token's file what the token's access allows.
+const TokenHeader = "X-Fileshare-Token"
+
+// AccessDownload is the access of a token that is a link to the bytes and no more.
+const AccessDownload = "download"
 
 // ErrorHeader is a header of every error: one of the codes below.
 const ErrorHeader = "X-Fileshare-Error"

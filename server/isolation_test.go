@@ -45,10 +45,22 @@ func faces() map[string]face {
 				var f api.File
 				h.do("PUT", "/uploads/"+name, user, strings.NewReader(isolated)).want(h.t, 201).into(h.t, &f)
 				at := "/uploads/" + f.ID
-				return []trespass{
+				// Alice presents tokens: a link to bob's file, and one that manages her own.
+				var link, hers api.Token
+				h.do("POST", at+"/tokens", user, nil).want(h.t, 201).into(h.t, &link)
+				h.do("POST", "/uploads/"+h.upload("x", "").ID+"/tokens", "alice", strings.NewReader(`{"access":"full"}`), jsonBody()...).want(h.t, 201).into(h.t, &hers)
+				var by []trespass
+				for _, id := range []string{link.ID, hers.ID} {
+					token := append(jsonBody(), api.TokenHeader, id)
+					by = append(by, trespass{what: "info by token", method: "GET", path: at + "/info", header: token}, trespass{what: "tokens by token", method: "GET", path: at + "/tokens", header: token},
+						trespass{what: "rename by token", method: "PATCH", path: at, body: `{"name":"mine"}`, header: token}, trespass{what: "delete by token", method: "DELETE", path: at, header: token},
+						trespass{what: "make token by token", method: "POST", path: at + "/tokens", header: token}, trespass{what: "delete token by token", method: "DELETE", path: at + "/tokens/" + link.ID, header: token})
+				}
+				return append(by, []trespass{
 					{what: "info", method: "GET", path: at + "/info"}, {what: "rename", method: "PATCH", path: at, body: `{"name":"mine"}`, header: jsonBody()},
-					{what: "delete", method: "DELETE", path: at},
-				}, func() string { return string(h.do("GET", at, "", nil).body) }
+					{what: "delete", method: "DELETE", path: at}, {what: "tokens", method: "GET", path: at + "/tokens"}, {what: "make token", method: "POST", path: at + "/tokens"},
+					{what: "delete token", method: "DELETE", path: at + "/tokens/" + link.ID},
+				}...), func() string { return string(h.do("GET", at, "", nil).body) }
 			},
 			lists: []trespass{{method: "GET", path: "/uploads", list: true}, {method: "GET", path: "/uploads?tag=t", list: true}, {method: "GET", path: "/sessions", list: true}, {method: "GET", path: "/events", list: true}},
 		},

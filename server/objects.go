@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"encoding/hex"
 	"net/http"
 	"net/url"
@@ -47,7 +48,7 @@ func (s *server) session(r *http.Request, e *store.Session) api.Session {
 // token is t on the wire.
 func (s *server) token(r *http.Request, t *store.Token) api.Token {
 	o := api.Token{
-		ID: t.ID, Token: t.ID, UploadID: t.File, State: string(t.State), Downloads: t.Downloads, MaxDownloads: t.MaxDownloads,
+		ID: t.ID, Token: t.ID, Access: cmp.Or(string(t.Access), api.AccessDownload), UploadID: t.File, State: string(t.State), Downloads: t.Downloads, MaxDownloads: t.MaxDownloads,
 		CreatedAt: api.Time{Time: t.Created}, ExpiresAt: api.Time{Time: t.Expires},
 	}
 	base := s.links.base(r, state(r).prefix)

@@ -21,6 +21,7 @@ import (
 	"github.com/gorilla/mux"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"fileshare/api"
 	"fileshare/server/dialect"
 	"fileshare/server/multipart"
 	"fileshare/server/reply"
@@ -169,6 +170,8 @@ func (s *server) routes() *mux.Router {
 		{name: "/sessions", get: s.listSessions, post: s.postSession},
 		{name: session, get: s.getSession, post: s.postFile, patch: s.patchSession, delete: s.deleteSession},
 		{name: upload + "/info", get: s.fileInfo},
+		{name: upload + "/tokens/{tid}", page: true, get: s.getToken, delete: s.deleteToken},
+		{name: upload + "/tokens", get: s.listTokens, post: s.postToken},
 		{name: file + "/info", get: s.fileInfo},
 		{name: session + "/archive", get: s.archive},
 		{name: "/events", get: s.listEvents},
@@ -262,6 +265,9 @@ func (rt *route) call(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 		state(r).caller = c
+	}
+	if rt.api == nil && !rt.open {
+		state(r).caller.Grant = r.Header.Get(api.TokenHeader)
 	}
 	return h(w, r)
 }

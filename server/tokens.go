@@ -14,6 +14,15 @@ func (s *server) postToken(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	var spec store.TokenSpec
+	access, err := said.text("access")
+	if err != nil {
+		return err
+	}
+	if access != nil && *access != api.AccessDownload {
+		if spec.Access = store.Access(*access); spec.Access == "" {
+			return invalid("access must be download, read or full")
+		}
+	}
 	if spec.MaxDownloads, err = said.number("max_downloads"); err != nil {
 		return err
 	}
