@@ -23,7 +23,7 @@ async function visit() {
   seen.size = file.size === size
   seen.lifetime = file.expiryTimestamp - file.creationTimestamp
   const last = progress.at(-1)
-  seen.progress = progress.length > 1 && last.loaded === last.total && last.total > size && progress.every((e, i) => i === 0 || e.loaded >= progress[i - 1].loaded)
+  seen.progress = progress.length > 0 && last.loaded === last.total && last.total > size && progress.every((e, i) => i === 0 || e.loaded >= progress[i - 1].loaded)
   const [{ token }] = file.tokens
   const got = new Uint8Array(await exh.files.retrieve(token))
   seen.same = got.length === size && got.every((b, i) => b === content[i])
