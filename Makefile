@@ -26,7 +26,7 @@ build: ## build ./fileshare, one static file
 test: packages lint ## all that CI does: lint, modules, tests with -race, every fuzz target for a moment
 	$(GO) mod verify
 	$(GO) mod tidy -diff
-	$(GO) test -race ./...
+	$(GO) test -race -timeout 45m ./...
 	$(MAKE) --no-print-directory fuzz
 
 # The tests need some programs; on Debian, as root, they are installed. The clients of other

@@ -32,7 +32,7 @@ func TestArrows(t *testing.T) {
 		"server/multipart":           {},
 		"server/archive":             {},
 		"server/dialect":             {"store", "server/reply", "server/multipart"},
-		"server/*":                   {"store", "api", "server/reply", "server/page", "server/dialect"},
+		"server/*":                   {"store", "api", "server/reply", "server/page", "server/dialect", "server/archive"},
 		"server/extrahorizon":        {"store", "api", "server/reply", "server/dialect", "server/multipart", "server/extrahorizon/rql", "server/extrahorizon/oauth1"},
 		"server/extrahorizon/rql":    {},
 		"server/extrahorizon/oauth1": {},

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"fileshare/server/archive"
+	"fileshare/server/dialect"
 	"fileshare/server/reply"
 	"fileshare/store"
 )
@@ -29,7 +30,7 @@ func (s *server) archive(w http.ResponseWriter, r *http.Request) error {
 	if format != "zip" && format != "tar" {
 		return invalid("format must be zip or tar")
 	}
-	var files []archived
+	var files []dialect.Archived
 	names := archive.Names{}
 	for q := (store.Query{Session: sess.ID, Limit: 1000}); ; {
 		page, err := s.store.Files(r.Context(), x.caller, q)
@@ -38,7 +39,7 @@ func (s *server) archive(w http.ResponseWriter, r *http.Request) error {
 		}
 		for _, f := range page.Items {
 			if f.State == store.StateUploaded && (f.MaxDownloads == 0 || f.Downloads < f.MaxDownloads) {
-				files = append(files, archived{store.Ref{Session: f.Session, File: f.ID}, f, names.Unique(archive.Name(f.Name))})
+				files = append(files, dialect.Archived{Ref: store.Ref{Session: f.Session, File: f.ID}, File: f, Name: names.Unique(archive.Name(f.Name))})
 			}
 		}
 		if len(files) > archive.Most {
@@ -52,23 +53,16 @@ func (s *server) archive(w http.ResponseWriter, r *http.Request) error {
 	if base == "" {
 		base = "session-" + sess.ID
 	}
-	return s.sendArchive(w, r, format, archive.Name(base)+"."+format, files)
-}
-
-// archived is a file of an archive, and its name in there.
-type archived struct {
-	ref  store.Ref
-	file *store.File
-	name string
+	return s.sendArchive(w, r, x.caller, format, archive.Name(base)+"."+format, files)
 }
 
 // sendArchive answers with an archive called name, or with a range of it: it
 // has a length and a validator, so that a download that broke goes on. An error
 // in the middle breaks the connection, and nobody takes the part for the whole.
-func (s *server) sendArchive(w http.ResponseWriter, r *http.Request, format, name string, files []archived) error {
+func (s *server) sendArchive(w http.ResponseWriter, r *http.Request, c store.Caller, format, name string, files []dialect.Archived) error {
 	entries := make([]archive.Entry, len(files))
 	for i, f := range files {
-		entries[i] = archive.Entry{ID: f.file.ID, Name: f.name, Size: f.file.Size, CRC32: f.file.CRC32, Modified: contentTime(f.file)}
+		entries[i] = archive.Entry{ID: f.File.ID, Name: f.Name, Size: f.File.Size, CRC32: f.File.CRC32, Modified: contentTime(f.File)}
 	}
 	a, err := archive.New(format, entries)
 	if err != nil {
@@ -83,7 +77,7 @@ func (s *server) sendArchive(w http.ResponseWriter, r *http.Request, format, nam
 	if strings.Contains(r.Header.Get("Range"), ",") {
 		r.Header.Del("Range") // RFC 9110 §14.2: a Range may be ignored; several ranges of an archive are of no use
 	}
-	t := &archiveTransfer{ResponseWriter: w, s: s, r: r, a: a, files: files}
+	t := &archiveTransfer{ResponseWriter: w, s: s, r: r, caller: c, a: a, files: files}
 	http.ServeContent(t, r, "", time.Time{}, &archiveContent{size: a.Size()})
 	return t.finish()
 }
@@ -94,8 +88,9 @@ type archiveTransfer struct {
 	http.ResponseWriter // the exchange
 	s                   *server
 	r                   *http.Request
+	caller              store.Caller
 	a                   *archive.Archive
-	files               []archived
+	files               []dialect.Archived
 	status              int
 	failed              error
 }
@@ -146,7 +141,7 @@ func (w *lateHeader) ReadFrom(src io.Reader) (int64, error) {
 
 // send sends a stretch of the i-th file and counts it, where a limit does.
 func (t *archiveTransfer) send(w io.Writer, i int, from, to int64) (n int64, err error) {
-	d, err := t.s.store.Open(t.r.Context(), state(t.r).caller, t.files[i].ref)
+	d, err := t.s.store.Open(t.r.Context(), t.caller, t.files[i].Ref)
 	if err != nil {
 		return 0, err
 	}

@@ -315,7 +315,20 @@ func (a *Accounts) login(ctx context.Context, name, password string, from func()
 }
 
 // Account implements [Directory].
-func (a *Accounts) Account(name string) (dialect.Account, bool) {
+func (a *Accounts) Account(name string) (dialect.Account, bool) { return a.find(name).directory() }
+
+// Key implements [Directory].
+func (a *Accounts) Key(name string) (dialect.Account, string, bool) {
+	acc := a.find(name)
+	found, ok := acc.directory()
+	if !ok {
+		return found, "", false
+	}
+	return found, acc.APIKey, true
+}
+
+// find returns an account by its name or email address, nil if there is none.
+func (a *Accounts) find(name string) *account {
 	if a.file != nil {
 		a.file.refresh()
 	}
@@ -327,7 +340,7 @@ func (a *Accounts) Account(name string) (dialect.Account, bool) {
 	if acc == nil && a.forward != nil && checkName(name) == nil {
 		acc = &account{User: User{Name: name}} // nobody but the endpoint knows whether there is one
 	}
-	return acc.directory()
+	return acc
 }
 
 // Keyed implements [Directory]. Keys are found by their hash, so that the time

@@ -8,6 +8,7 @@ import (
 
 	"fileshare/server/dialect"
 	"fileshare/server/extrahorizon"
+	"fileshare/server/filesender"
 	"fileshare/server/molgenis"
 	"fileshare/server/multipart"
 	"fileshare/server/opentera"
@@ -20,6 +21,9 @@ type (
 	ExtraHorizonClient = extrahorizon.Client
 	OpenTeraCaller     = opentera.Caller
 )
+
+// FileSender is what its API is configured with.
+type FileSender = filesender.Options
 
 // OpenTera is what its API is configured with.
 type OpenTera struct {
@@ -49,6 +53,9 @@ func (s *server) dialects() []dialect.API {
 	}
 	if s.o.ExtraHorizon != nil {
 		all = append(all, extrahorizon.New(h, *s.o.ExtraHorizon))
+	}
+	if s.o.FileSender != nil {
+		all = append(all, filesender.New(h, *s.o.FileSender))
 	}
 	if s.o.Tus {
 		all = append(all, s.resumable())
@@ -96,6 +103,7 @@ func (s *server) host() dialect.Host {
 		Basic:     s.basic,
 		Password:  s.password,
 		Account:   func(name string) (dialect.Account, bool) { return s.directory().Account(name) },
+		Key:       func(name string) (dialect.Account, string, bool) { return s.directory().Key(name) },
 		Keyed:     func(key string) (dialect.Account, bool) { return s.directory().Keyed(key) },
 		TTL: func(r *http.Request) (*time.Duration, error) {
 			said := r.Header["X-Fileshare-Ttl"]
@@ -110,8 +118,9 @@ func (s *server) host() dialect.Host {
 			}
 			return s.receive(r, c)
 		},
-		Form:  s.dialectForm,
-		Serve: s.dialectServe,
+		Form:    s.dialectForm,
+		Serve:   s.dialectServe,
+		Archive: s.sendArchive,
 	}
 }
 
@@ -127,14 +136,17 @@ type Directory interface {
 	// Account finds an account by its name, or by its email address where no
 	// name is that.
 	Account(name string) (dialect.Account, bool)
+	// Key is Account, with the account's API key.
+	Key(name string) (dialect.Account, string, bool)
 	// Keyed finds the account that has an API key.
 	Keyed(key string) (dialect.Account, bool)
 }
 
 type nobody struct{}
 
-func (nobody) Account(string) (dialect.Account, bool) { return dialect.Account{}, false }
-func (nobody) Keyed(string) (dialect.Account, bool)   { return dialect.Account{}, false }
+func (nobody) Account(string) (dialect.Account, bool)     { return dialect.Account{}, false }
+func (nobody) Key(string) (dialect.Account, string, bool) { return dialect.Account{}, "", false }
+func (nobody) Keyed(string) (dialect.Account, bool)       { return dialect.Account{}, false }
 
 func (s *server) directory() Directory {
 	if d, ok := s.o.Auth.(Directory); ok {

@@ -1,13 +1,13 @@
 package server
 
 import (
-	"math"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
 
 	"fileshare/api"
+	"fileshare/server/filesender"
 	"fileshare/server/page"
 	"fileshare/server/reply"
 	"fileshare/store"
@@ -88,29 +88,13 @@ func (s *server) wantsPage(r *http.Request) bool {
 
 func (s *server) landing(w http.ResponseWriter, d *store.Download) error {
 	f := d.File()
-	data := page.Landing{Name: f.Name, Type: f.Type, Size: page.Bytes(f.Size), Expires: d.Expires().UTC().Format("2 January 2006, 15:04 UTC"), Left: timeLeft(time.Until(d.Expires())), Downloads: d.Left()}
+	data := page.Landing{Name: f.Name, Type: f.Type, Size: page.Bytes(f.Size), Expires: d.Expires().UTC().Format("2 January 2006, 15:04 UTC"), Left: page.Left(time.Until(d.Expires())), Downloads: d.Left()}
 	html, err := page.RenderLanding(data)
 	if err != nil {
 		return err
 	}
 	w.Header().Set("X-Fileshare-Expires", d.Expires().UTC().Format(http.TimeFormat))
 	return reply.Page(w, http.StatusOK, html)
-}
-
-// timeLeft says a duration the way a person would, rounded down.
-func timeLeft(d time.Duration) string {
-	for _, u := range []struct {
-		unit time.Duration
-		name string
-	}{{24 * time.Hour, "day"}, {time.Hour, "hour"}, {time.Minute, "minute"}} {
-		if n := int64(math.Floor(float64(d) / float64(u.unit))); n >= 1 {
-			if n == 1 {
-				return "1 " + u.name
-			}
-			return strconv.FormatInt(n, 10) + " " + u.name + "s"
-		}
-	}
-	return "less than a minute"
 }
 
 // errorPage is reply.Error for a person in front of a browser.
@@ -137,6 +121,21 @@ func (s *server) errorPage(w http.ResponseWriter, err error) reply.Answer {
 	}
 	a.Gone = a.Gone || rerr != nil
 	return a
+}
+
+// front is what the root answers: the start page, or FileSender's site where its
+// API is spoken and its argument s is there.
+func (s *server) front() handler {
+	if s.o.FileSender == nil {
+		return s.start
+	}
+	site := filesender.Site(s.host(), *s.o.FileSender)
+	return func(w http.ResponseWriter, r *http.Request) error {
+		if r.URL.RawQuery != "" && r.URL.Query().Get("s") != "" {
+			return site(w, r)
+		}
+		return s.start(w, r)
+	}
 }
 
 // start says to a person what this is, and to a program where to read on.

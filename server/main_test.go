@@ -83,6 +83,12 @@ func (namesOnly) Account(name string) (dialect.Account, bool) {
 	return dialect.Account{Caller: callerNamed(name)}, name == "alice" || name == "bob" || name == "root"
 }
 
+// Key is the name and "'s key".
+func (a namesOnly) Key(name string) (dialect.Account, string, bool) {
+	acc, ok := a.Account(name)
+	return acc, name + "'s key", ok
+}
+
 // Keyed knows alice's key.
 func (a namesOnly) Keyed(key string) (dialect.Account, bool) {
 	if key != "alice's key" {
@@ -115,7 +121,7 @@ func newHouse(t testing.TB, so store.Options, o Options) *house {
 		o.Log = slog.New(slog.NewTextHandler(h.log, nil))
 	}
 	h.handler = New(s, o)
-	h.srv = httptest.NewUnstartedServer(checked(t, h.handler, "/api/", "/file/", "/tongue/", "/tus"))
+	h.srv = httptest.NewUnstartedServer(checked(t, h.handler, "/api/", "/file/", "/tongue/", "/tus", "/rest.php", "/filesender", "//filesender", "/download.php"))
 	h.srv.Listener = Listener(h.srv.Listener, max(o.IdleTimeout, 0))
 	h.srv.Config.ConnContext = ConnContext
 	h.srv.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)

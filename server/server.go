@@ -55,6 +55,7 @@ type Options struct {
 
 	Tus          bool          // resumable uploads: tus 1.0 and the IETF draft
 	Molgenis     bool          // speak the API of MOLGENIS' files
+	FileSender   *FileSender   // speak the API of FileSender; nil = no
 	OpenTera     *OpenTera     // speak the API of OpenTera's file transfer service; nil = no
 	ExtraHorizon *ExtraHorizon // speak the API of Extra Horizon's file service; nil = no
 
@@ -178,7 +179,7 @@ func (s *server) routes() *mux.Router {
 		{name: "/health", open: true, get: s.health},
 		{name: "/ready", open: true, get: s.ready},
 		{name: "/metrics", open: true, any: s.metrics.handler},
-		{name: "/", open: true, page: true, get: s.start},
+		{name: "/", open: true, page: true, get: s.front()},
 		{name: "/uploads/", post: s.postUpload, put: s.putUpload, get: s.listUploads},
 		{name: "/uploads/{id:.+}", put: s.putUpload, silent: true}, // names with (encoded) slashes
 	}

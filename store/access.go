@@ -47,7 +47,7 @@ func (s *Store) decide(c Caller, a action, w *whose) *Error {
 		a == toFetch && !s.o.PrivateDownloads,
 		a == toAppend && s.o.AnonymousUploads && (w == nil || w.owner == ""):
 		return nil
-	case c.Grant != "" && w == nil && (a == toFile || a == toSession), // asked again when the file is known
+	case (c.Grant != "" || c.Share != "") && w == nil && (a == toFile || a == toSession), // asked again when the file is known
 		w != nil && w.needs != "" && w.granted.number() >= w.needs.number():
 		return nil
 	case c.Name == "" && w != nil && w.granted != "":

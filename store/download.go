@@ -56,7 +56,12 @@ func (s *Store) Open(ctx context.Context, c Caller, ref Ref) (*Download, error) 
 		if err != nil {
 			return err
 		}
-		if err := s.permit(c, a, f.whose()); err != nil {
+		w := f.whose()
+		w.needs = AccessRead
+		if w.granted, err = s.sharedWith(tx, c, f.sessionKey); err != nil {
+			return err
+		}
+		if err := s.permit(c, a, w); err != nil {
 			return err
 		}
 		if !f.file.stored {

@@ -148,7 +148,12 @@ func (s *Store) Files(ctx context.Context, c Caller, q Query) (page Page[*File],
 			if err != nil {
 				return err
 			}
-			if err := s.permit(c, toSession, session.whose()); err != nil {
+			w := session.whose()
+			w.needs = AccessRead
+			if w.granted, err = s.sharedWith(tx, c, key); err != nil {
+				return err
+			}
+			if err := s.permit(c, toSession, w); err != nil {
 				return err
 			}
 			l.prefix = bySession(key)

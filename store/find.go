@@ -197,7 +197,7 @@ func (s *Store) show(tx Tx, f *found) (*File, error) {
 func (s *Store) render(f *found, downloads int64) *File {
 	r := f.file
 	out := &File{
-		ID: s.ids.id(f.fileKey), Owner: r.owner, Name: r.name, OriginalName: r.original, Type: r.mime, Size: r.size,
+		ID: s.ids.id(f.fileKey), Owner: r.owner, Name: r.name, OriginalName: r.original, Type: r.mime, Size: r.size, Length: r.size,
 		SHA256: r.sha, CRC32: r.crc, State: StateNew, Tags: r.tags, Attrs: r.attrs, Number: r.number, Downloads: downloads, MaxDownloads: r.max,
 		TTL: r.ttl, Created: r.created, Updated: r.updated, Expires: f.expires(),
 	}
@@ -208,7 +208,7 @@ func (s *Store) render(f *found, downloads int64) *File {
 	case r.stored:
 		out.State = StateUploaded
 	case r.open != nil:
-		out.State, out.Size = StateUploading, r.open.got
+		out.State, out.Size, out.Length = StateUploading, r.open.got, r.open.length
 	}
 	if out.TTL == 0 {
 		out.TTL = out.Expires.Sub(r.created).Truncate(time.Second)

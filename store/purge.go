@@ -260,6 +260,9 @@ func (s *Store) purgeSession(tx Tx, d *dropper, key Key, rec *sessionRec, left i
 	default:
 		r.Sessions++
 	}
+	if err := s.eachShare(tx, key, func(share Key, h *shareRec) error { return dropShare(tx, share, h) }); err != nil {
+		return left, err
+	}
 	return left - len(files), tx.Delete(SessionRecords, key[:])
 }
 

@@ -24,6 +24,7 @@ const (
 	MetaRecords    Collection = "meta"    // the id secret, the format version
 	OnceRecords    Collection = "once"    // hash of what must not come again → until when
 	EventRecords   Collection = "event"   // turned-over event key → event
+	ShareRecords   Collection = "share"   // share key → what it lets its holder see
 	OutboxRecords  Collection = "outbox"  // event key ‖ recipient → message that waits for its delivery
 	LoginRecords   Collection = "login"   // hash of a token of a login → whose it is
 )
@@ -31,7 +32,7 @@ const (
 // Collections returns every collection of the engine.
 func Collections() []Collection {
 	return []Collection{FileRecords, ContentRecords, UseRecords, SessionRecords, TokenRecords, IndexRecords, UsageRecords, TrashRecords, NodeRecords, MetaRecords,
-		OnceRecords, EventRecords, OutboxRecords, LoginRecords}
+		OnceRecords, EventRecords, OutboxRecords, LoginRecords, ShareRecords}
 }
 
 // Records is the transactional side of a backend: small documents, each under

@@ -69,6 +69,9 @@ type Caller struct {
 	// account may do, it may do with that token's file what the token's access
 	// allows.
 	Grant string
+	// Share is the id of a share that the caller presents: it lets it read what
+	// is in the share's session.
+	Share string
 }
 
 // Ref names a file or a token the way its URL does. Session is empty for an
@@ -98,7 +101,8 @@ type File struct {
 	Name         string // cleaned: no path, no control characters
 	OriginalName string // as the client sent it (valid UTF-8, at most 1024 bytes)
 	Type         string // media type
-	Size         int64
+	Size         int64  // bytes that are there; of a New one those announced
+	Length       int64  // of the whole, -1 = not known yet
 	SHA256       []byte // 32 bytes; nil before the content is there, or with Options.NoDigest
 	CRC32        uint32 // IEEE, of a file that is Uploaded
 	State        State

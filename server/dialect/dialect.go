@@ -68,6 +68,9 @@ type Host struct {
 	// Account finds an account by its name, or by its email address where no
 	// name is that.
 	Account func(name string) (Account, bool)
+	// Key finds an account as Account does, with its API key: to check what was
+	// signed with it. Empty: it has none.
+	Key func(name string) (Account, string, bool)
 	// Keyed finds the account that has an API key.
 	Keyed func(key string) (Account, bool)
 
@@ -82,6 +85,16 @@ type Host struct {
 	// The engine decides whether the caller may open it; a link without more
 	// may be enough for that.
 	Serve func(w http.ResponseWriter, r *http.Request, c store.Caller, ref store.Ref, as Serving) error
+	// Archive answers with several contents as an archive ("zip" or "tar")
+	// called name: ranges, conditions, counting, too.
+	Archive func(w http.ResponseWriter, r *http.Request, c store.Caller, format, name string, files []Archived) error
+}
+
+// Archived is a file of an archive, and its name in there: a relative path.
+type Archived struct {
+	Ref  store.Ref
+	File *store.File
+	Name string
 }
 
 // Account is an account as the configuration has it now.

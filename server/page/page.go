@@ -8,8 +8,10 @@ import (
 	"embed"
 	"fmt"
 	"html/template"
+	"math"
 	"strconv"
 	"strings"
+	"time"
 )
 
 //go:embed *.html style.css
@@ -45,6 +47,42 @@ type Problem struct {
 type Start struct {
 	Base string // of links
 	Docs bool   // there is a description of the API
+}
+
+// Share is the page of files that were sent to somebody.
+type Share struct {
+	Title, Message, From string // by the sender; may be empty
+	Files                []SharedFile
+	All                  string // address of all of them as an archive; empty for a single one
+	Left, Expires        string // time left, and the point in time
+	Transfer             int64
+}
+
+// SharedFile is a file of a Share.
+type SharedFile struct {
+	ID               int64
+	Name, Type, Size string // Size for people
+	Bytes            int64
+	URL              string
+}
+
+// RenderShare renders the page of files that were sent to somebody.
+func RenderShare(d Share) ([]byte, error) { return render("share.html", d) }
+
+// Left says a duration the way a person would, rounded down.
+func Left(d time.Duration) string {
+	for _, u := range []struct {
+		unit time.Duration
+		name string
+	}{{24 * time.Hour, "day"}, {time.Hour, "hour"}, {time.Minute, "minute"}} {
+		if n := int64(math.Floor(float64(d) / float64(u.unit))); n >= 1 {
+			if n == 1 {
+				return "1 " + u.name
+			}
+			return strconv.FormatInt(n, 10) + " " + u.name + "s"
+		}
+	}
+	return "less than a minute"
 }
 
 // RenderLanding renders the page of a counted link.

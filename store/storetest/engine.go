@@ -71,6 +71,7 @@ func Engine(t *testing.T, open Pair) {
 		"positions":      testPositions,
 		"concat":         testConcat,
 		"append faults":  testUnfinishedFaults,
+		"shares":         testShares,
 		"events":         testEvents,
 		"outbox":         testOutbox,
 		"event faults":   testEventFaults,

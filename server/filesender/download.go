@@ -1,0 +1,238 @@
+package filesender
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"fileshare/server/archive"
+	"fileshare/server/dialect"
+	"fileshare/server/page"
+	"fileshare/server/reply"
+	"fileshare/store"
+)
+
+// shared finds the transfer that a recipient's token is for. Only one that is
+// available can be seen.
+func (a *api) shared(r *http.Request, token string, use bool) (c store.Caller, s *store.Session, all []*store.File, err error) {
+	if token == "" {
+		return c, nil, nil, fault(http.StatusBadRequest, "token_is_missing")
+	}
+	h, s, err := a.Store.Shared(r.Context(), token, use)
+	if store.KindOf(err) == store.NotFound {
+		return c, nil, nil, fault(http.StatusNotFound, "transfer_not_found")
+	}
+	if err != nil {
+		return c, nil, nil, err
+	}
+	if s.Attrs[attrStatus] != statusAvailable {
+		return c, nil, nil, fault(http.StatusNotFound, "transfer_not_availabe") // as FileSender spells it
+	}
+	c = store.Caller{Share: h.ID}
+	all, err = a.filesOf(r, c, s)
+	return c, s, all, err
+}
+
+// extended is an entry of fileidsextended (contract §8).
+type extended struct {
+	ID            int64  `json:"id"`
+	Name          string `json:"name"`
+	Size          int64  `json:"size"`
+	Mime          string `json:"mime"`
+	TransferID    int64  `json:"transferid"`
+	Encrypted     bool   `json:"encrypted"`
+	EncryptedSize int64  `json:"encrypted_size"`
+	Key           int    `json:"key_version"`
+	Salt          string `json:"key_salt"`
+	Password      int    `json:"password_version"`
+	Encoding      string `json:"password_encoding"`
+	Iterations    int    `json:"password_hash_iterations"`
+	Entropy       string `json:"client_entropy"`
+	IV            string `json:"fileiv"`
+	AEAD          string `json:"fileaead"`
+	DashedKey     int    `json:"key-version"`
+	DashedSalt    string `json:"key-salt"`
+	DashedIters   int    `json:"password-hash-iterations"`
+}
+
+// iterations is a figure that clients want to read of every file; nothing is
+// encrypted.
+const iterations = 150_000
+
+// fileIDs answers what is in a transfer; the token is the permission.
+func (a *api) fileIDs(more bool) dialect.Handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		_, s, all, err := a.shared(r, r.URL.Query().Get("token"), false)
+		if err != nil {
+			return err
+		}
+		ids, out := []int64{}, []extended{}
+		for _, f := range all {
+			ids = append(ids, f.Number)
+			out = append(out, extended{ID: f.Number, Name: f.Attrs[attrPath], Size: f.Size, Mime: f.Type, TransferID: s.Number, EncryptedSize: f.Size,
+				Key: 1, Password: 1, Encoding: "none", Iterations: iterations, DashedKey: 1, DashedIters: iterations})
+		}
+		if !more {
+			return reply.JSON(w, ids)
+		}
+		return reply.JSON(w, out)
+	}
+}
+
+// page is the site, as far as there is one: what a recipient opens.
+func (a *api) page(w http.ResponseWriter, r *http.Request) error {
+	q := r.URL.Query()
+	if q.Get("s") != "download" {
+		return a.problem(w, fault(http.StatusNotFound, "rest_endpoint_missing"))
+	}
+	_, s, all, err := a.shared(r, q.Get("token"), true)
+	if err != nil {
+		return a.problem(w, err)
+	}
+	d := page.Share{Title: s.Attrs[attrSubject], Message: s.Attrs[attrMessage], From: s.Attrs[attrFrom], Left: page.Left(time.Until(s.Expires)),
+		Expires: s.Expires.UTC().Format("2 January 2006, 15:04 UTC"), Transfer: s.Number}
+	if s.Attrs[attrFrom] == "" || a.optionsOf(s)["hide_sender_email"] {
+		d.From = ""
+	}
+	base := a.siteURL(r) + "/download.php?token=" + url.QueryEscape(q.Get("token")) + "&files_ids="
+	var ids []string
+	for _, f := range all {
+		id := strconv.FormatInt(f.Number, 10)
+		ids = append(ids, id)
+		d.Files = append(d.Files, page.SharedFile{ID: f.Number, Name: f.Attrs[attrPath], Bytes: f.Size, Size: page.Bytes(f.Size), Type: f.Type, URL: base + id})
+	}
+	if len(ids) > 1 {
+		d.All = base + strings.Join(ids, ",")
+	}
+	html, err := page.RenderShare(d)
+	if err != nil {
+		return err
+	}
+	return reply.Page(w, http.StatusOK, html)
+}
+
+// problem is the page that has no files to show.
+func (a *api) problem(w http.ResponseWriter, err error) error {
+	f, ok := err.(*faultError)
+	switch {
+	case store.KindOf(err) == store.Expired:
+		f = fault(http.StatusGone, "transfer_expired")
+	case !ok:
+		return err
+	}
+	d := page.Problem{Status: f.status, Title: "There is nothing here", Message: f.name, Advice: "The transfer was closed by its sender, or its time is over. Ask for a new link."}
+	html, err := page.RenderProblem(d)
+	if err != nil {
+		return err
+	}
+	return reply.Page(w, f.status, html)
+}
+
+// download answers with the bytes of a file, or with several files as an archive
+// (contract §9).
+func (a *api) download(w http.ResponseWriter, r *http.Request) error {
+	q, err := form(r)
+	if err != nil {
+		return err
+	}
+	if q.Get("files_ids") == "" {
+		return fault(http.StatusBadRequest, "download_missing_files_ids")
+	}
+	c, s, all, err := a.shared(r, q.Get("token"), r.Header.Get("Range") == "")
+	if err != nil {
+		return err
+	}
+	var wanted []*store.File
+	for text := range strings.SplitSeq(q.Get("files_ids"), ",") {
+		id, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
+		i := slices.IndexFunc(all, func(f *store.File) bool { return f.Number == id })
+		if err != nil || i < 0 {
+			return fault(http.StatusBadRequest, "download_bad_files_ids")
+		}
+		if !slices.Contains(wanted, all[i]) {
+			wanted = append(wanted, all[i])
+		}
+	}
+	w.Header().Set("Cache-Control", "private, no-store, no-transform")
+	format := q.Get("archive_format")
+	if len(wanted) == 1 && format == "" {
+		return a.Serve(w, r, c, refOf(wanted[0]), dialect.Serving{Headers: func(h http.Header, f *store.File) {
+			h.Set("Content-Disposition", disposition(f.Attrs[attrPath]))
+			h.Set("Cache-Control", "private, no-store, no-transform")
+		}})
+	}
+	if format == "" {
+		format = "zip"
+	}
+	if format != "zip" && format != "tar" {
+		return &faultError{http.StatusBadRequest, "rest_bad_parameter", "archive_format"}
+	}
+	names := archive.Names{}
+	var parts []dialect.Archived
+	for _, f := range wanted {
+		parts = append(parts, dialect.Archived{Ref: refOf(f), File: f, Name: names.Unique(f.Attrs[attrPath])})
+	}
+	return a.Archive(w, r, c, format, "transfer-"+strconv.FormatInt(s.Number, 10)+"."+format, parts)
+}
+
+// form is the query, or of a POST the form.
+func form(r *http.Request) (url.Values, error) {
+	if r.Method != http.MethodPost {
+		return r.URL.Query(), nil
+	}
+	body, err := dialect.Body(r, mostJSON)
+	if err != nil {
+		return nil, err
+	}
+	q, err := url.ParseQuery(string(body))
+	if err != nil {
+		return nil, &faultError{http.StatusBadRequest, "rest_bad_parameter", "the form is malformed"}
+	}
+	for name, values := range r.URL.Query() {
+		if q[name] == nil {
+			q[name] = values
+		}
+	}
+	return q, nil
+}
+
+// disposition is Content-Disposition with the name in plain first: one of the
+// clients splits at ; and = and knows nothing else.
+func disposition(path string) string {
+	name := path[strings.LastIndexByte(path, '/')+1:]
+	plain := strings.Map(func(c rune) rune {
+		if strings.ContainsRune("\";=\\\r\n", c) {
+			return '_'
+		}
+		return c
+	}, name)
+	return `attachment; filename="` + plain + `"; filename*=UTF-8''` + url.PathEscape(name)
+}
+
+// config is the JavaScript that the official clients read figures from, by
+// regular expressions (contract §5).
+func (a *api) config(w http.ResponseWriter, r *http.Request) error {
+	days := func(d time.Duration) string { return strconv.FormatInt(max(int64(d/(24*time.Hour)), 1), 10) }
+	text := "window.filesender = {config: {\n" +
+		"  site_url: '" + strings.NewReplacer("'", "%27", "\\", "%5C", "<", "%3C").Replace(a.siteURL(r)) + "/',\n" +
+		"  upload_chunk_size: " + strconv.FormatInt(a.o.ChunkSize, 10) + ",\n" +
+		"  terasender_enabled: true,\n" +
+		"  terasender_worker_count: " + strconv.Itoa(a.o.Threads) + ",\n" +
+		"  terasender_worker_start_must_complete_within_ms: 180000,\n" +
+		"  terasender_worker_max_chunk_retries: 20,\n" +
+		"  max_transfer_files: " + strconv.Itoa(a.o.Files) + ",\n" +
+		"  max_transfer_recipients: " + strconv.Itoa(a.o.Recipients) + ",\n" +
+		"  default_transfer_days_valid: " + days(a.o.TTL) + ",\n" +
+		"  max_transfer_days_valid: " + days(a.o.MaxTTL) + ",\n" +
+		"}};\n"
+	h := w.Header()
+	h.Set("Content-Type", "text/javascript; charset=utf-8")
+	h.Set("Content-Length", strconv.Itoa(len(text)))
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	_, err := w.Write([]byte(text))
+	return reply.Gone(err)
+}

@@ -1,0 +1,89 @@
+package filesender
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+
+	"fileshare/server/reply"
+	"fileshare/store"
+)
+
+// faultError is an error by the name that FileSender has for it.
+type faultError struct {
+	status  int
+	name    string
+	details any
+}
+
+func (e *faultError) Error() string { return e.name }
+
+func fault(status int, name string) *faultError { return &faultError{status: status, name: name} }
+
+// answer is the body of every error (contract §3).
+type answer struct {
+	Message string `json:"message"`
+	UID     string `json:"uid"`
+	Details any    `json:"details"`
+}
+
+// named is what the engine's refusals are called, by what was asked for.
+func named(r *http.Request, k store.Kind) string {
+	noun := "transfer"
+	switch {
+	case strings.Contains(r.URL.Path, "/file/"):
+		noun = "file"
+	case strings.Contains(r.URL.Path, "/recipient/"):
+		noun = "recipient"
+	}
+	switch k {
+	case store.NotFound:
+		return noun + "_not_found"
+	case store.Expired, store.Used:
+		return "transfer_expired"
+	case store.Unauthenticated:
+		return "rest_authentication_required"
+	case store.Denied:
+		return "rest_ownership_required"
+	case store.TooLarge:
+		return "transfer_maximum_file_size_exceeded"
+	case store.Quota:
+		return "transfer_user_quota_exceeded"
+	case store.NoSpace:
+		return "storage_not_enough_space_left"
+	case store.Mismatch:
+		return "file_integrity_check_failed"
+	case store.Conflict:
+		return "rest_sanity_check_failed"
+	case store.Invalid:
+		return "rest_bad_parameter"
+	case store.Unavailable:
+		return "undergoing_maintenance"
+	case store.RateLimited:
+		return "rest_too_many_attempts"
+	}
+	return ""
+}
+
+// fail answers every error with JSON, a 500 too: clients read the message of it.
+func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) reply.Answer {
+	// Whoever asks without a signature is told as FileSender does.
+	ans := reply.Statuses{store.Unauthenticated: http.StatusForbidden, store.Conflict: http.StatusBadRequest}.Of(err)
+	body := answer{Message: named(r, store.KindOf(err)), UID: w.Header().Get("X-Request-Id")}
+	if f, ok := errors.AsType[*faultError](err); ok {
+		ans.Status, ans.Message, ans.Ours = f.status, f.name, false
+		body.Message, body.Details = f.name, f.details
+	}
+	switch {
+	case body.Message != "":
+	case ans.Status == http.StatusMethodNotAllowed:
+		body.Message = "rest_method_not_allowed"
+	case ans.Status >= 500:
+		body.Message = "internal_error"
+	default:
+		body.Message, body.Details = "rest_bad_parameter", ans.Message
+	}
+	// A page of another kind, or a name for it, would be stored as the file.
+	w.Header().Del("Content-Disposition")
+	return ans.Write(w, "application/json", body)
+}

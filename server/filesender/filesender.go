@@ -1,0 +1,124 @@
+// Package filesender speaks the REST API of FileSender, version 2 and 3, as its
+// clients use it: transfers of many files in chunks, recipients with a link each,
+// the page and the calls by which they download.
+//
+// A transfer is a session of the engine, its files are the session's files, and a
+// recipient is a share of the session. What the engine has no word for (options,
+// subject, the state of a transfer) is kept in attributes. The numbers that
+// clients use for ids are sequences of the engine.
+//
+// The site is served at the root and below /filesender; REST calls are below
+// rest.php of either.
+package filesender
+
+import (
+	"net/http"
+	"time"
+
+	"fileshare/server/dialect"
+	"fileshare/server/reply"
+)
+
+// Options configures [New]. The zero value works.
+type Options struct {
+	Name string // of the site; default "fileshare"
+	// ChunkSize is the most bytes of a chunk; default 5 MiB.
+	ChunkSize int64
+	// TTL is how long a transfer lives that does not say, MaxTTL the most that
+	// one may ask for: more is taken as that. Default 10 and 20 days.
+	TTL, MaxTTL time.Duration
+	// Files and Recipients are the most that a transfer may have; default 100
+	// and 50.
+	Files, Recipients int
+	// Threads is how many chunks a client may send at a time; default 4.
+	Threads int
+}
+
+func (o Options) withDefaults() Options {
+	if o.Name == "" {
+		o.Name = "fileshare"
+	}
+	if o.ChunkSize <= 0 {
+		o.ChunkSize = 5 << 20
+	}
+	if o.TTL <= 0 {
+		o.TTL = 10 * 24 * time.Hour
+	}
+	if o.MaxTTL <= 0 {
+		o.MaxTTL = 20 * 24 * time.Hour
+	}
+	if o.Files <= 0 {
+		o.Files = 100
+	}
+	if o.Recipients <= 0 {
+		o.Recipients = 50
+	}
+	if o.Threads <= 0 {
+		o.Threads = 4
+	}
+	return o
+}
+
+type api struct {
+	dialect.Host
+	o Options
+}
+
+// site is where the site lies besides the root.
+const site = "/filesender"
+
+// New makes the API.
+func New(h dialect.Host, o Options) dialect.API {
+	a := &api{h, o.withDefaults()}
+	var routes []dialect.Route
+	for _, base := range []string{"", site} {
+		rest := base + "/rest.php"
+		routes = append(routes,
+			dialect.Route{Path: rest + "/info", Get: a.info},
+			dialect.Route{Path: base + "/filesender-config.js.php", Get: a.config},
+			dialect.Route{Path: base + "//filesender-config.js.php", Get: a.config}, // as the official clients ask
+			dialect.Route{Path: base + "/download.php", Get: a.download, Post: a.download},
+			dialect.Route{Path: rest + "/transfer", Get: a.listTransfers, Post: a.postTransfer},
+			dialect.Route{Path: rest + "/transfer/@me", Get: a.listTransfers},
+			dialect.Route{Path: rest + "/transfer/fileidsextended", Get: a.fileIDs(true)},
+			dialect.Route{Path: rest + "/transfer/fileids", Get: a.fileIDs(false)},
+			dialect.Route{Path: rest + "/transfer/{id:[0-9]+}", Get: a.getTransfer, Put: a.putTransfer, Delete: a.deleteTransfer},
+			dialect.Route{Path: rest + "/transfer/{id:[0-9]+}/options", Get: a.transferOptions},
+			dialect.Route{Path: rest + "/transfer/{id:[0-9]+}/recipient", Post: a.postRecipient},
+			dialect.Route{Path: rest + "/file/{id:[0-9]+}", Get: a.getFile, Put: a.putFile, Delete: a.deleteFile},
+			dialect.Route{Path: rest + "/file/{id:[0-9]+}/chunk/{offset:[0-9]+}", Put: a.putChunk},
+			dialect.Route{Path: rest + "/{rest:.*}", Get: missing, Post: missing, Put: missing, Delete: missing},
+		)
+		if base != "" {
+			routes = append(routes, dialect.Route{Path: base, Get: a.page}, dialect.Route{Path: base + "/", Get: a.page})
+		}
+	}
+	return dialect.API{Name: "filesender", Routes: routes, Fail: a.fail}
+}
+
+// Site is the page that the site shows at the root, where another page may be.
+func Site(h dialect.Host, o Options) dialect.Handler {
+	a := &api{h, o.withDefaults()}
+	return a.page
+}
+
+func missing(http.ResponseWriter, *http.Request) error {
+	return fault(http.StatusBadRequest, "rest_endpoint_missing")
+}
+
+// siteURL is the address of the site, without a slash at its end.
+func (a *api) siteURL(r *http.Request) string {
+	base := a.Base(r)
+	if len(r.URL.Path) >= len(site) && r.URL.Path[:len(site)] == site {
+		base += site
+	}
+	return base
+}
+
+// info is what every client asks first (contract §5).
+func (a *api) info(w http.ResponseWriter, r *http.Request) error {
+	url := a.siteURL(r)
+	return reply.JSON(w, map[string]any{
+		"url": url + "/", "name": a.o.Name, "logon_url": url + "/?s=logon", "upload_chunk_size": a.o.ChunkSize,
+	})
+}

@@ -1,0 +1,61 @@
+package filesender
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+)
+
+// No query makes a reading of it fail, nor has one the signature in it.
+func FuzzReadings(f *testing.F) {
+	f.Add("a=b&signature=00&c=d+e%2B", "example.org:8080", "/rest.php/info")
+	f.Add("%zz&&=&signature", "[::1]:80", "//x")
+	f.Add("signature=1&signature=2", "", "")
+	f.Fuzz(func(t *testing.T, query, host, path string) {
+		r := &http.Request{Method: http.MethodPut, Host: host, URL: &url.URL{Path: path, RawQuery: query}}
+		all := readings(r, "http://"+host+"/rtc")
+		if host != "" && len(all) == 0 || len(all) > 16 {
+			t.Errorf("%d readings", len(all))
+		}
+		for _, pair := range strings.Split(wireArguments(query), "&") {
+			if strings.HasPrefix(pair, "signature=") && !strings.Contains(query, "%") {
+				t.Errorf("%q", pair)
+			}
+		}
+		rawArgument(query, "remote_user")
+	})
+}
+
+// What is accepted of a body can be a transfer.
+func FuzzNewTransfer(f *testing.F) {
+	f.Add(`{"files":[{"name":"a","size":1}],"recipients":["a@b"],"options":{"get_a_link":0}}`)
+	f.Add(`{"files":[{"name":"a/b","size":"17"}],"options":["get_a_link"],"expires":1.7e9,"encryption":1}`)
+	f.Add(`{"files":null,"options":null,"expires":""}`)
+	f.Fuzz(func(t *testing.T, body string) {
+		var in newTransfer
+		if json.Unmarshal([]byte(body), &in) != nil {
+			return
+		}
+		for _, file := range in.Files {
+			if goodName(file.Name) && (strings.HasPrefix(file.Name, "/") || strings.Contains(file.Name, "\\") || strings.Contains("/"+file.Name+"/", "/../")) {
+				t.Errorf("%q is good", file.Name)
+			}
+		}
+		in.Options.known()
+	})
+}
+
+func TestNames(t *testing.T) {
+	for name, want := range map[string]bool{"a": true, "a b/c.txt": true, "ünï 😀": true, "...": true, "a/..b": true, "": false, "/": false, "a/": false, ".": false, "..": false, "a/../b": false, `a\b`: false, "a\tb": false, "a\xff": false} {
+		if goodName(name) != want {
+			t.Errorf("%q: %v", name, !want)
+		}
+	}
+	for address, want := range map[string]bool{"a@b": true, "a+b@example.org": true, "a": false, "@b": false, "a@": false, "a b@c": false, "a@b>": false, "a@b\r\nBcc: x@y": false} {
+		if goodAddress(address) != want {
+			t.Errorf("%q: %v", address, !want)
+		}
+	}
+}

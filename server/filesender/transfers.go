@@ -1,0 +1,471 @@
+package filesender
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"fileshare/server/dialect"
+	"fileshare/server/reply"
+	"fileshare/store"
+)
+
+// The sequences of ids, and the attributes in which things are kept.
+const (
+	transfers  = "filesender.transfer"
+	files      = "filesender.file"
+	recipients = "filesender.recipient"
+
+	attrStatus  = "filesender.status"
+	attrOptions = "filesender.options"
+	attrSubject = "filesender.subject"
+	attrMessage = "filesender.message"
+	attrFrom    = "filesender.from"
+	attrSalt    = "filesender.salt"
+	attrRound   = "filesender.round"
+	attrExtends = "filesender.extensions"
+
+	attrPath  = "filesender.path"
+	attrUID   = "filesender.uid"
+	attrCID   = "filesender.cid"
+	attrEmail = "filesender.email"
+)
+
+// The states of a transfer.
+const (
+	statusStarted   = "started"
+	statusAvailable = "available"
+	statusClosed    = "closed"
+)
+
+var (
+	errNumber  = errors.New("no number")
+	errOptions = errors.New("no options")
+)
+
+// mostText bounds subject and message together: they are kept with the session.
+const mostText = 4 << 10
+
+// postTransfer begins a transfer (contract §6.1).
+func (a *api) postTransfer(w http.ResponseWriter, r *http.Request) error {
+	c, body, err := a.caller(r)
+	if err != nil {
+		return err
+	}
+	var in newTransfer
+	if err := json.Unmarshal(body, &in); err != nil {
+		return &faultError{http.StatusBadRequest, "rest_bad_parameter", err.Error()}
+	}
+	to, err := a.checkTransfer(c, &in)
+	if err != nil {
+		return err
+	}
+	said, err := json.Marshal(in.Options.known())
+	if err != nil {
+		return err
+	}
+	attrs := map[string]string{attrStatus: statusStarted, attrOptions: string(said), attrSalt: rand.Text() + rand.Text()[:6], attrRound: strings.ToLower(rand.Text())}
+	for name, value := range map[string]*string{attrSubject: in.Subject, attrMessage: in.Message, attrFrom: in.From} {
+		if value != nil {
+			attrs[name] = *value
+		}
+	}
+	ttl := a.ttl(in.Expires)
+	s, err := a.Store.CreateSession(r.Context(), c.Caller, store.SessionSpec{Name: in.Subject, TTL: &ttl, Attrs: &attrs, Sequence: transfers})
+	if err != nil {
+		return err
+	}
+	if err := a.fill(r, c, s, in.Files, to); err != nil {
+		_ = a.Store.DeleteSession(r.Context(), c.Caller, s.ID)
+		return err
+	}
+	t, err := a.transferOf(r, c, s)
+	if err != nil {
+		return err
+	}
+	t.RoundTripToken = s.Attrs[attrRound]
+	return reply.Created(w, a.siteURL(r)+"/rest.php/transfer/"+strconv.FormatInt(s.Number, 10), t)
+}
+
+// checkTransfer refuses what cannot be, and returns the recipients.
+func (a *api) checkTransfer(c dialect.Account, in *newTransfer) ([]string, error) {
+	switch {
+	case len(in.Files) == 0:
+		return nil, fault(http.StatusBadRequest, "transfer_no_files")
+	case len(in.Files) > a.o.Files:
+		return nil, fault(http.StatusBadRequest, "transfer_too_many_files")
+	case bool(in.Encryption):
+		return nil, &faultError{http.StatusBadRequest, "rest_bad_parameter", "encryption is not offered"}
+	}
+	text := 0
+	for _, s := range []*string{in.Subject, in.Message, in.From} {
+		if s != nil {
+			text += len(*s)
+		}
+	}
+	if text > mostText {
+		return nil, &faultError{http.StatusBadRequest, "rest_bad_parameter", "subject and message are too long"}
+	}
+	type key struct {
+		name string
+		size int64
+	}
+	seen := map[key]bool{}
+	kept := in.Files[:0]
+	for _, f := range in.Files {
+		switch {
+		case !goodName(f.Name):
+			return nil, &faultError{http.StatusBadRequest, "transfer_file_name_invalid", f.Name}
+		case f.Size.v == nil || *f.Size.v < 0 || len(f.CID) > 256:
+			return nil, &faultError{http.StatusBadRequest, "rest_bad_parameter", "size"}
+		case a.Store.MaxFileSize() > 0 && *f.Size.v > a.Store.MaxFileSize():
+			return nil, fault(http.StatusRequestEntityTooLarge, "transfer_maximum_file_size_exceeded")
+		}
+		if k := (key{f.Name, *f.Size.v}); !seen[k] {
+			seen[k] = true
+			kept = append(kept, f)
+		}
+	}
+	in.Files = kept
+	var to []string
+	for _, address := range in.Recipients {
+		address = strings.TrimSpace(address)
+		if !goodAddress(address) {
+			return nil, &faultError{http.StatusBadRequest, "rest_bad_parameter", "recipients"}
+		}
+		if !slices.ContainsFunc(to, func(have string) bool { return strings.EqualFold(have, address) }) {
+			to = append(to, address)
+		}
+	}
+	if me := a.address(c); in.Options["add_me_to_recipients"] && goodAddress(me) && !slices.Contains(to, me) {
+		to = append(to, me)
+	}
+	if in.Options["get_a_link"] {
+		to = []string{""}
+	}
+	switch {
+	case len(to) == 0:
+		return nil, fault(http.StatusBadRequest, "transfer_no_recipients")
+	case len(to) > a.o.Recipients:
+		return nil, fault(http.StatusBadRequest, "transfer_too_many_recipients")
+	}
+	return to, nil
+}
+
+// address is where an account has its mail.
+func (a *api) address(c dialect.Account) string {
+	if c.Email != "" {
+		return c.Email
+	}
+	return c.Name
+}
+
+// ttl is how long a transfer lives that is to end at a time: more than is
+// allowed is taken as that, since clients ask for what another server has.
+func (a *api) ttl(expires number) time.Duration {
+	if expires.v == nil {
+		return a.o.TTL
+	}
+	return min(max(time.Until(time.Unix(*expires.v, 0)), time.Second), a.o.MaxTTL).Truncate(time.Second)
+}
+
+// fill announces the files of a new transfer and makes its recipients.
+func (a *api) fill(r *http.Request, c dialect.Account, s *store.Session, all []newFile, to []string) error {
+	for _, f := range all {
+		attrs := map[string]string{attrPath: f.Name, attrUID: strings.ToLower(rand.Text())}
+		if f.CID != "" {
+			attrs[attrCID] = f.CID
+		}
+		spec := store.FileSpec{Name: &f.Name, Attrs: &attrs, Sequence: files}
+		if f.Type != "" {
+			spec.Type = &f.Type
+		}
+		made, err := a.Store.CreateFile(r.Context(), c.Caller, s.ID, spec)
+		if err != nil {
+			return err
+		}
+		// An empty file is complete at once: clients send nothing for it.
+		ref := store.Ref{Session: s.ID, File: made.ID}
+		if _, err := a.Store.BeginFile(r.Context(), c.Caller, ref, store.FileSpec{}, store.Begin{Length: *f.Size.v}); err != nil {
+			return err
+		}
+	}
+	var specs []store.ShareSpec
+	for _, address := range to {
+		specs = append(specs, store.ShareSpec{Attrs: map[string]string{attrEmail: address}, Sequence: recipients})
+	}
+	_, err := a.Store.CreateShares(r.Context(), c.Caller, s.ID, specs)
+	return err
+}
+
+// transferOf makes what is answered of a transfer, for its owner.
+func (a *api) transferOf(r *http.Request, c dialect.Account, s *store.Session) (*transfer, error) {
+	all, err := a.filesOf(r, c.Caller, s)
+	if err != nil {
+		return nil, err
+	}
+	shares, err := a.Store.Shares(r.Context(), c.Caller, s.ID)
+	if err != nil {
+		return nil, err
+	}
+	t := &transfer{ID: s.Number, UserID: a.userID(s.Owner), User: s.Owner, Email: a.address(c), Created: dateOf(s.Created), Expires: dateOf(s.Expires),
+		Options: a.optionsOf(s), Salt: s.Attrs[attrSalt], Status: s.Attrs[attrStatus], Files: []file{}, Recipients: []recipient{}}
+	t.Subject, t.Message = textOrNil(s.Attrs[attrSubject]), textOrNil(s.Attrs[attrMessage])
+	t.Extensions, _ = strconv.Atoi(s.Attrs[attrExtends])
+	for _, f := range all {
+		t.Files = append(t.Files, fileOf(s, f))
+	}
+	for _, h := range slices.Backward(shares) {
+		t.Recipients = append(t.Recipients, a.recipientOf(r, s, h))
+	}
+	return t, nil
+}
+
+func textOrNil(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+func fileOf(s *store.Session, f *store.File) file {
+	size := f.Size
+	if f.State != store.StateUploaded {
+		size = f.Length
+	}
+	return file{ID: f.Number, TransferID: s.Number, UID: f.Attrs[attrUID], PUID: f.Attrs[attrUID], Name: f.Attrs[attrPath], Size: size, CID: f.Attrs[attrCID]}
+}
+
+func (a *api) recipientOf(r *http.Request, s *store.Session, h *store.Share) recipient {
+	return recipient{ID: h.Number, TransferID: s.Number, Token: h.ID, Email: textOrNil(h.Attrs[attrEmail]), Created: dateOf(h.Created),
+		LastActivity: dateOrNil(h.Used), URL: a.siteURL(r) + "/?s=download&token=" + h.ID, Errors: []any{}}
+}
+
+// optionsOf are the options of a transfer, get_a_link always among them.
+func (a *api) optionsOf(s *store.Session) map[string]bool {
+	o := map[string]bool{"get_a_link": false}
+	_ = json.Unmarshal([]byte(s.Attrs[attrOptions]), &o) // written by us
+	return o
+}
+
+// userID is the number of an account: stable, and of no use to anybody.
+func (a *api) userID(name string) int64 {
+	n, _ := strconv.ParseInt(a.Store.AccountID(name)[:12], 16, 64)
+	return n + 1
+}
+
+// filesOf are all files of a transfer, in the order in which they were announced.
+func (a *api) filesOf(r *http.Request, c store.Caller, s *store.Session) (all []*store.File, err error) {
+	for q := (store.Query{Session: s.ID, Limit: 1000}); ; {
+		page, err := a.Store.Files(r.Context(), c, q)
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range page.Items {
+			if f.Number > 0 { // others were put in by another API
+				all = append(all, f)
+			}
+		}
+		if q.Cursor = page.Next; q.Cursor == "" {
+			slices.SortFunc(all, func(x, y *store.File) int { return int(x.Number - y.Number) })
+			return all, nil
+		}
+	}
+}
+
+// mine finds the caller's transfer that the path names.
+func (a *api) mine(r *http.Request) (c dialect.Account, body []byte, s *store.Session, err error) {
+	if c, body, err = a.caller(r); err != nil {
+		return c, nil, nil, err
+	}
+	id, err := strconv.ParseInt(a.Var(r, "id"), 10, 64)
+	if err != nil {
+		return c, nil, nil, fault(http.StatusNotFound, "transfer_not_found")
+	}
+	s, err = a.Store.SessionByNumber(r.Context(), c.Caller, transfers, id)
+	return c, body, s, err
+}
+
+func (a *api) getTransfer(w http.ResponseWriter, r *http.Request) error {
+	c, _, s, err := a.mine(r)
+	if err != nil {
+		return err
+	}
+	t, err := a.transferOf(r, c, s)
+	if err != nil {
+		return err
+	}
+	return reply.JSON(w, t)
+}
+
+func (a *api) transferOptions(w http.ResponseWriter, r *http.Request) error {
+	_, _, s, err := a.mine(r)
+	if err != nil {
+		return err
+	}
+	return reply.JSON(w, a.optionsOf(s))
+}
+
+// mostListed bounds the list of transfers.
+const mostListed = 200
+
+func (a *api) listTransfers(w http.ResponseWriter, r *http.Request) error {
+	c, _, err := a.caller(r)
+	if err != nil {
+		return err
+	}
+	most := mostListed
+	if n, err := strconv.Atoi(r.URL.Query().Get("count")); err == nil && n > 0 {
+		most = min(n, most)
+	}
+	out := []*transfer{}
+	for q := (store.Query{Limit: 1000}); len(out) < most; {
+		page, err := a.Store.Sessions(r.Context(), c.Caller, q)
+		if err != nil {
+			return err
+		}
+		for _, s := range page.Items {
+			if s.Attrs[attrStatus] == "" || len(out) == most {
+				continue
+			}
+			t, err := a.transferOf(r, c, s)
+			if err != nil {
+				return err
+			}
+			out = append(out, t)
+		}
+		if q.Cursor = page.Next; q.Cursor == "" {
+			break
+		}
+	}
+	return reply.JSON(w, out)
+}
+
+// putTransfer completes, closes or extends a transfer (contract §6.4).
+func (a *api) putTransfer(w http.ResponseWriter, r *http.Request) error {
+	c, body, s, err := a.mine(r)
+	if err != nil {
+		return err
+	}
+	var in struct {
+		Complete flag `json:"complete"`
+		Closed   flag `json:"closed"`
+		Extend   flag `json:"extend_expiry_date"`
+		Remind   flag `json:"remind"`
+	}
+	if err := json.Unmarshal(body, &in); err != nil {
+		return &faultError{http.StatusBadRequest, "rest_bad_parameter", err.Error()}
+	}
+	if err := a.checkRoundTrip(r, s); err != nil {
+		return err
+	}
+	t, err := a.transferOf(r, c, s)
+	if err != nil {
+		return err
+	}
+	switch {
+	case bool(in.Complete):
+		if err := a.complete(r, c, s); err != nil {
+			return err
+		}
+		t.Status = statusAvailable
+	case bool(in.Closed):
+		if err := a.Store.DeleteSession(r.Context(), c.Caller, s.ID); err != nil {
+			return err
+		}
+		t.Status = statusClosed
+	case bool(in.Extend):
+		if t, err = a.extend(r, c, s); err != nil {
+			return err
+		}
+	case bool(in.Remind):
+		return fault(http.StatusNotImplemented, "rest_method_not_implemented")
+	default:
+		return fault(http.StatusBadRequest, "rest_missing_parameter")
+	}
+	return reply.JSON(w, t)
+}
+
+// complete makes a transfer available when all of its files are there.
+func (a *api) complete(r *http.Request, c dialect.Account, s *store.Session) error {
+	all, err := a.filesOf(r, c.Caller, s)
+	if err != nil {
+		return err
+	}
+	for _, f := range all {
+		if f.State != store.StateUploaded {
+			return &faultError{http.StatusConflict, "transfer_files_incomplete", f.Attrs[attrPath]}
+		}
+	}
+	if s.Attrs[attrStatus] == statusAvailable {
+		return nil
+	}
+	_, err = a.Store.PatchSession(r.Context(), c.Caller, s.ID, store.SessionSpec{Attrs: &map[string]string{attrStatus: statusAvailable}})
+	return err
+}
+
+// extend lets a transfer live once more as long as one that does not say.
+func (a *api) extend(r *http.Request, c dialect.Account, s *store.Session) (*transfer, error) {
+	done, _ := strconv.Atoi(s.Attrs[attrExtends])
+	if done >= 1 {
+		return nil, fault(http.StatusBadRequest, "transfer_expiry_extension_count_exceeded")
+	}
+	ttl := min(time.Until(s.Expires)+a.o.TTL, a.o.MaxTTL).Truncate(time.Second)
+	s, err := a.Store.PatchSession(r.Context(), c.Caller, s.ID, store.SessionSpec{TTL: &ttl, Attrs: &map[string]string{attrExtends: strconv.Itoa(done + 1)}})
+	if err != nil {
+		return nil, err
+	}
+	return a.transferOf(r, c, s)
+}
+
+func (a *api) deleteTransfer(w http.ResponseWriter, r *http.Request) error {
+	c, _, s, err := a.mine(r)
+	if err != nil {
+		return err
+	}
+	if err := a.Store.DeleteSession(r.Context(), c.Caller, s.ID); err != nil {
+		return err
+	}
+	return reply.JSON(w, true)
+}
+
+// postRecipient adds a recipient to a transfer.
+func (a *api) postRecipient(w http.ResponseWriter, r *http.Request) error {
+	c, body, s, err := a.mine(r)
+	if err != nil {
+		return err
+	}
+	var in struct {
+		Recipient string `json:"recipient"`
+		Email     string `json:"email"`
+	}
+	if err := json.Unmarshal(body, &in); err != nil {
+		return &faultError{http.StatusBadRequest, "rest_bad_parameter", err.Error()}
+	}
+	if in.Recipient == "" {
+		in.Recipient = in.Email
+	}
+	if !goodAddress(in.Recipient) {
+		return &faultError{http.StatusBadRequest, "rest_bad_parameter", "recipient"}
+	}
+	shares, err := a.Store.CreateShares(r.Context(), c.Caller, s.ID, []store.ShareSpec{{Attrs: map[string]string{attrEmail: in.Recipient}, Sequence: recipients}})
+	if err != nil {
+		return err
+	}
+	out := a.recipientOf(r, s, shares[0])
+	return reply.Created(w, a.siteURL(r)+"/rest.php/recipient/"+strconv.FormatInt(out.ID, 10), out)
+}
+
+// checkRoundTrip refuses a wrong round trip token; it may be left out by whoever
+// signs.
+func (a *api) checkRoundTrip(r *http.Request, s *store.Session) error {
+	if said := r.URL.Query().Get("roundtriptoken"); said != "" && !same(said, s.Attrs[attrRound]) {
+		return fault(http.StatusForbidden, "rest_roundtrip_token_invalid")
+	}
+	return nil
+}

@@ -1,0 +1,185 @@
+package filesender
+
+import (
+	"encoding/json"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// date is a time as FileSender has it.
+type date struct {
+	Raw       int64  `json:"raw"` // UNIX seconds
+	Formatted string `json:"formatted"`
+}
+
+func dateOf(t time.Time) date { return date{t.Unix(), t.UTC().Format("02 Jan 2006")} }
+
+func dateOrNil(t time.Time) *date {
+	if t.IsZero() {
+		return nil
+	}
+	return new(dateOf(t))
+}
+
+// transfer is what is answered of a transfer.
+type transfer struct {
+	ID             int64           `json:"id"`
+	UserID         int64           `json:"userid"`
+	User           string          `json:"user_id"`
+	Email          string          `json:"user_email"`
+	Subject        *string         `json:"subject"`
+	Message        *string         `json:"message"`
+	Created        date            `json:"created"`
+	Expires        date            `json:"expires"`
+	Extensions     int             `json:"expiry_date_extension"`
+	Options        map[string]bool `json:"options"`
+	Salt           string          `json:"salt"`
+	RoundTripToken string          `json:"roundtriptoken"`
+	Status         string          `json:"status"`
+	Files          []file          `json:"files"`
+	Recipients     []recipient     `json:"recipients"`
+}
+
+type file struct {
+	ID         int64   `json:"id"`
+	TransferID int64   `json:"transfer_id"`
+	UID        string  `json:"uid"`
+	PUID       string  `json:"puid"` // the same
+	Name       string  `json:"name"`
+	Size       int64   `json:"size"`
+	SHA1       *string `json:"sha1"`
+	CID        string  `json:"cid,omitempty"`
+}
+
+type recipient struct {
+	ID           int64   `json:"id"`
+	TransferID   int64   `json:"transfer_id"`
+	Token        string  `json:"token"`
+	Email        *string `json:"email"`
+	Created      date    `json:"created"`
+	LastActivity *date   `json:"last_activity"`
+	Options      any     `json:"options"`
+	URL          string  `json:"download_url"`
+	Errors       []any   `json:"errors"`
+}
+
+// newTransfer is the body of POST /transfer (contract §6.1).
+type newTransfer struct {
+	Files      []newFile `json:"files"`
+	Recipients []string  `json:"recipients"`
+	Options    options   `json:"options"`
+	From       *string   `json:"from"`
+	Subject    *string   `json:"subject"`
+	Message    *string   `json:"message"`
+	Expires    number    `json:"expires"`
+	Encryption flag      `json:"encryption"`
+}
+
+type newFile struct {
+	Name string `json:"name"`
+	Size number `json:"size"`
+	Type string `json:"mime_type"`
+	CID  string `json:"cid"`
+}
+
+// number is a whole number, or its digits in a string; nil: it is not there.
+type number struct{ v *int64 }
+
+func (n *number) UnmarshalJSON(b []byte) error {
+	text := strings.Trim(string(b), `"`)
+	if text == "null" || text == "" {
+		return nil
+	}
+	if v, err := strconv.ParseInt(text, 10, 64); err == nil {
+		n.v = &v
+		return nil
+	}
+	f, err := strconv.ParseFloat(text, 64)
+	if err != nil || f != math.Trunc(f) || math.Abs(f) > 1<<53 {
+		return errNumber
+	}
+	n.v = new(int64(f))
+	return nil
+}
+
+// flag is a boolean as clients write it: true, 1, "1".
+type flag bool
+
+func (f *flag) UnmarshalJSON(b []byte) error {
+	switch strings.Trim(string(b), `"`) {
+	case "true", "1", "on":
+		*f = true
+	}
+	return nil
+}
+
+// options are switches by name: an object, or a list of those that are on.
+type options map[string]bool
+
+func (o *options) UnmarshalJSON(b []byte) error {
+	*o = options{}
+	var list []string
+	if json.Unmarshal(b, &list) == nil {
+		for _, name := range list {
+			(*o)[name] = true
+		}
+		return nil
+	}
+	var object map[string]json.RawMessage
+	if err := json.Unmarshal(b, &object); err != nil {
+		return errOptions
+	}
+	for name, raw := range object {
+		var on flag
+		if raw != nil && raw[0] != '{' && raw[0] != '[' {
+			_ = on.UnmarshalJSON(raw)
+		}
+		(*o)[name] = bool(on)
+	}
+	return nil
+}
+
+// knownOptions are those of a transfer that are kept; others are passed over.
+func knownOptions() []string {
+	return []string{"email_me_copies", "email_me_on_expire", "email_upload_complete", "email_download_complete", "email_daily_statistics",
+		"email_report_on_closing", "enable_recipient_email_download_complete", "add_me_to_recipients", "email_recipient_when_transfer_expires",
+		"get_a_link", "hide_sender_email", "must_be_logged_in_to_download"}
+}
+
+// known leaves out what is no option of ours.
+func (o options) known() map[string]bool {
+	out := map[string]bool{}
+	for _, name := range knownOptions() {
+		if on, ok := o[name]; ok {
+			out[name] = on
+		}
+	}
+	return out
+}
+
+// goodName tells whether a file may be called so: a relative path without
+// anything that leads out of a directory, on any system.
+func goodName(name string) bool {
+	if name == "" || len(name) > mostName || !utf8.ValidString(name) || strings.ContainsRune(name, '\\') || strings.ContainsFunc(name, unicode.IsControl) {
+		return false
+	}
+	for part := range strings.SplitSeq(name, "/") {
+		if part == "" || part == "." || part == ".." {
+			return false
+		}
+	}
+	return true
+}
+
+// mostName is the most bytes of a path in a transfer.
+const mostName = 1024
+
+// goodAddress tells whether text may be an address of mail.
+func goodAddress(text string) bool {
+	at := strings.LastIndexByte(text, '@')
+	return at > 0 && at < len(text)-1 && len(text) <= 254 && !strings.ContainsFunc(text, func(c rune) bool { return c <= ' ' || c == 0x7f || strings.ContainsRune(`<>",;`, c) })
+}

@@ -1,0 +1,269 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// Share lets whoever presents it see a session and read its files: it is what a
+// recipient of a session gets. (A token is for one file.) It ends with its
+// session.
+type Share struct {
+	ID      string
+	Session string
+	Attrs   map[string]string // what faces keep with it: whose it is, what was told to him
+	Number  int64             // of its sequence, 0 = none
+	Created time.Time
+	Used    time.Time // when it was last presented, zero: never
+}
+
+// ShareSpec is what is said of a new share.
+type ShareSpec struct {
+	Attrs    map[string]string
+	Sequence string
+}
+
+// mostShares is how many shares a session may have.
+const mostShares = 1000
+
+// shareRec is the record of a share.
+type shareRec struct {
+	session  Key
+	attrs    map[string]string
+	number   int64
+	sequence string
+	created  time.Time
+	used     time.Time
+}
+
+func (h *shareRec) encode() []byte {
+	var e encoder
+	e.key(1, h.session)
+	e.time(2, h.created)
+	e.time(3, h.used)
+	e.attrs(4, 5, h.attrs)
+	e.uint(6, uint64(h.number))
+	e.string(7, h.sequence)
+	return e
+}
+
+func decodeShare(b []byte) (*shareRec, error) {
+	h := new(shareRec)
+	var attrs attrReader
+	for x, err := range fields(b) {
+		if err != nil {
+			return nil, err
+		}
+		switch x.n {
+		case 1:
+			h.session = x.key()
+		case 2:
+			h.created = x.time()
+		case 3:
+			h.used = x.time()
+		case 4:
+			attrs.key = string(x.raw)
+		case 5:
+			attrs.value(x.raw)
+		case 6:
+			h.number = int64(x.v)
+		case 7:
+			h.sequence = string(x.raw)
+		}
+	}
+	h.attrs = attrs.all
+	return h, nil
+}
+
+// sharesOf is the prefix of the index records of a session's shares.
+func sharesOf(session Key) []byte { return append([]byte{'h'}, session[:]...) }
+
+func (s *Store) showShare(key Key, h *shareRec) *Share {
+	return &Share{ID: s.ids.id(key), Session: s.ids.id(h.session), Attrs: h.attrs, Number: h.number, Created: h.created, Used: h.used}
+}
+
+// CreateShares makes shares of a session of the caller's, all of them or none.
+func (s *Store) CreateShares(ctx context.Context, c Caller, session string, specs []ShareSpec) (out []*Share, err error) {
+	if err := s.permit(c, toSession, nil); err != nil {
+		return nil, err
+	}
+	now := s.now()
+	err = s.update(ctx, func(tx Tx) error {
+		out = nil
+		key, _, err := s.mySession(tx, c, toSession, session)
+		if err != nil {
+			return err
+		}
+		n := len(specs)
+		for _, err := range tx.Scan(IndexRecords, sharesOf(key), nil) {
+			if err != nil {
+				return err
+			}
+			if n++; n > mostShares {
+				return Refuse(Invalid, fmt.Sprintf("too many recipients: at most %d", mostShares))
+			}
+		}
+		for _, spec := range specs {
+			h := &shareRec{session: key, created: now, sequence: spec.Sequence}
+			if h.attrs, err = mergeAttrs(nil, spec.Attrs); err != nil {
+				return err
+			}
+			share := newKey(now)
+			if err := number(tx, h.sequence, &h.number, share); err != nil {
+				return err
+			}
+			if err := tx.Put(IndexRecords, entry(sharesOf(key), share), nil, time.Time{}); err != nil {
+				return err
+			}
+			if err := tx.Put(ShareRecords, share[:], h.encode(), time.Time{}); err != nil {
+				return err
+			}
+			out = append(out, s.showShare(share, h))
+		}
+		return nil
+	})
+	return out, err
+}
+
+// Shares lists all shares of a session of the caller's, newest first.
+func (s *Store) Shares(ctx context.Context, c Caller, session string) (out []*Share, err error) {
+	if err := s.permit(c, toSession, nil); err != nil {
+		return nil, err
+	}
+	err = s.view(ctx, func(tx Tx) error {
+		out = nil
+		key, _, err := s.mySession(tx, c, toSession, session)
+		if err != nil {
+			return err
+		}
+		return s.eachShare(tx, key, func(share Key, h *shareRec) error {
+			out = append(out, s.showShare(share, h))
+			return nil
+		})
+	})
+	return out, err
+}
+
+// eachShare reads the shares of a session.
+func (s *Store) eachShare(tx Tx, session Key, do func(Key, *shareRec) error) error {
+	prefix := sharesOf(session)
+	for item, err := range tx.Scan(IndexRecords, prefix, nil) {
+		if err != nil {
+			return err
+		}
+		key, ok := keyOf(item.ID[len(prefix):])
+		if !ok {
+			continue
+		}
+		h, err := getShare(tx, key)
+		if err != nil {
+			return err
+		}
+		if h == nil {
+			continue
+		}
+		if err := do(key, h); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func getShare(tx Tx, key Key) (*shareRec, error) {
+	doc, err := tx.Get(ShareRecords, key[:])
+	if err != nil || doc == nil {
+		return nil, err
+	}
+	return decodeShare(doc)
+}
+
+// DeleteShare takes a share of a session of the caller's back.
+func (s *Store) DeleteShare(ctx context.Context, c Caller, session, id string) error {
+	if err := s.permit(c, toSession, nil); err != nil {
+		return err
+	}
+	return s.update(ctx, func(tx Tx) error {
+		session, _, err := s.mySession(tx, c, toSession, session)
+		if err != nil {
+			return err
+		}
+		key, ok := s.ids.key(id)
+		if !ok {
+			return errShareUnknown()
+		}
+		h, err := getShare(tx, key)
+		if err != nil {
+			return err
+		}
+		if h == nil || h.session != session {
+			return errShareUnknown()
+		}
+		return dropShare(tx, key, h)
+	})
+}
+
+func errShareUnknown() *Error { return Refuse(NotFound, "token not found") }
+
+func dropShare(tx Tx, key Key, h *shareRec) error {
+	if err := unnumber(tx, h.sequence, h.number, key); err != nil {
+		return err
+	}
+	if err := tx.Delete(ShareRecords, key[:]); err != nil {
+		return err
+	}
+	return tx.Delete(IndexRecords, entry(sharesOf(h.session), key))
+}
+
+// Shared finds what a share is of, for whoever presents it: the session must
+// live. With use it is noted when.
+func (s *Store) Shared(ctx context.Context, id string, use bool) (share *Share, session *Session, err error) {
+	read := func(tx Tx) error {
+		key, ok := s.ids.key(id)
+		if !ok {
+			return errShareUnknown()
+		}
+		h, err := getShare(tx, key)
+		if err != nil {
+			return err
+		}
+		if h == nil {
+			return errShareUnknown()
+		}
+		rec, err := sessionAt(tx, h.session, s.now())
+		if err != nil {
+			return err
+		}
+		if use {
+			h.used = s.now()
+			if err := tx.Put(ShareRecords, key[:], h.encode(), time.Time{}); err != nil {
+				return err
+			}
+		}
+		share, session = s.showShare(key, h), s.showSession(h.session, rec)
+		return nil
+	}
+	if use {
+		err = s.update(ctx, read)
+	} else {
+		err = s.view(ctx, read)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	return share, session, nil
+}
+
+// sharedWith tells what a share that the caller presents lets it do with what
+// is in a session.
+func (s *Store) sharedWith(tx Tx, c Caller, session Key) (Access, error) {
+	key, ok := s.ids.key(c.Share)
+	if c.Share == "" || !ok {
+		return "", nil
+	}
+	h, err := getShare(tx, key)
+	if err != nil || h == nil || h.session != session {
+		return "", err
+	}
+	return AccessRead, nil
+}

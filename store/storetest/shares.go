@@ -1,0 +1,76 @@
+package storetest
+
+import (
+	"testing"
+
+	"fileshare/store"
+)
+
+// A share lets its holder read what is in its session, and nothing else.
+func testShares(t *testing.T, open Pair) {
+	e := start(t, open, store.Options{})
+	tok, f := e.token([]byte("abc"), 1)
+	other, _ := e.token([]byte("xyz"), 1)
+	ref, foreign := store.Ref{Session: tok.Session, File: f.ID}, store.Ref{Session: other.Session, File: other.File}
+	_, err := e.CreateShares(e.ctx(), bob, tok.Session, []store.ShareSpec{{}})
+	e.want(err, store.Denied, "not yours")
+	shares, err := e.CreateShares(e.ctx(), alice, tok.Session, []store.ShareSpec{{Attrs: map[string]string{"x.a": "1"}, Sequence: "x"}, {Sequence: "x"}})
+	if err != nil || len(shares) != 2 || shares[0].Number != 1 || shares[1].Number != 2 || shares[0].Attrs["x.a"] != "1" {
+		t.Fatalf("%+v, %v", shares, err)
+	}
+	holder := store.Caller{Share: shares[0].ID}
+	if got, err := e.fetch(holder, ref, 0, 3); err != nil || string(got) != "abc" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if page, err := e.Files(e.ctx(), holder, store.Query{Session: tok.Session}); err != nil || len(page.Items) != 1 {
+		t.Errorf("%+v, %v", page, err)
+	}
+	for what, err := range map[string]error{
+		"another session's file": second(e.fetch(holder, foreign, 0, 3)),
+		"another session":        second(e.Files(e.ctx(), holder, store.Query{Session: other.Session})),
+		"delete":                 e.DeleteFile(e.ctx(), holder, ref),
+		"info":                   second(e.File(e.ctx(), holder, ref)),
+		"rename":                 second(e.PatchFile(e.ctx(), holder, ref, store.FileSpec{Name: new("x")})),
+		"tokens":                 second(e.Tokens(e.ctx(), holder, ref, store.Query{})),
+		"session":                second(e.PatchSession(e.ctx(), holder, tok.Session, store.SessionSpec{Name: new("x")})),
+		"shares":                 second(e.Shares(e.ctx(), holder, tok.Session)),
+		"more shares":            second(e.CreateShares(e.ctx(), holder, tok.Session, []store.ShareSpec{{}})),
+		"more files":             second(e.CreateFile(e.ctx(), holder, tok.Session, store.FileSpec{})),
+		"own files":              second(e.Files(e.ctx(), holder, store.Query{})),
+		"an upload":              second(e.BeginUpload(e.ctx(), holder, store.FileSpec{}, store.Begin{Length: 1})),
+	} {
+		if k := store.KindOf(err); k != store.Denied && k != store.Unauthenticated {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if h, s, err := e.Shared(e.ctx(), shares[0].ID, true); err != nil || s.ID != tok.Session || h.Used.IsZero() {
+		t.Errorf("%+v, %+v, %v", h, s, err)
+	}
+	if all, err := e.Shares(e.ctx(), alice, tok.Session); err != nil || len(all) != 2 || all[1].Used.IsZero() || !all[0].Used.IsZero() {
+		t.Errorf("%+v, %v", all, err)
+	}
+	e.want(e.DeleteShare(e.ctx(), alice, other.Session, shares[0].ID), store.NotFound, "token not found")
+	if err := e.DeleteShare(e.ctx(), alice, tok.Session, shares[0].ID); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.fetch(holder, ref, 0, 3); store.KindOf(err) != store.Denied && store.KindOf(err) != store.Unauthenticated {
+		t.Error(err)
+	}
+	_, _, err = e.Shared(e.ctx(), shares[0].ID, false)
+	e.want(err, store.NotFound, "token not found")
+	for _, s := range []string{tok.Session, other.Session} {
+		if err := e.DeleteSession(e.ctx(), alice, s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, _, err = e.Shared(e.ctx(), shares[1].ID, true)
+	e.want(err, store.NotFound, "session not found")
+	e.purge()
+	e.empty()
+	if n := e.leftRecords(store.ShareRecords); n != 0 {
+		t.Errorf("%d shares left", n)
+	}
+}
+
+// second is the error of a call.
+func second[T any](_ T, err error) error { return err }
