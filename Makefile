@@ -34,6 +34,7 @@ test: packages lint ## all that CI does: lint, modules, tests with -race, every 
 .PHONY: packages
 packages:
 	@missing=''; for p in $(PROGRAMS); do command -v "$${p%:*}" >/dev/null || missing+=" $${p#*:}"; done; \
+	compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || missing+=" postgresql"; \
 	for m in $(PYTHON); do /usr/bin/python3 -c "import $${m%:*}" 2>/dev/null || missing+=" python3-$${m#*:}"; done; \
 	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  echo "installing$$missing"; export DEBIAN_FRONTEND=noninteractive; \

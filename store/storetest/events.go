@@ -136,7 +136,7 @@ func testOutbox(t *testing.T, open Pair) {
 	claim(10, time.Minute, 0)
 	f := e.upload([]byte("abc"), store.FileSpec{})
 	e.DeleteFile(e.ctx(), alice, store.Ref{File: f.ID})
-	first := claim(1, 20*time.Millisecond, 1)[0]
+	first := claim(1, time.Second, 1)[0]
 	second := claim(10, time.Minute, 1)[0]
 	claim(10, time.Minute, 0)
 	if first.To == second.To || first.Event.ID != second.Event.ID || first.Event.File != f.ID || first.Attempts != 1 || first.Begun {
@@ -144,7 +144,7 @@ func testOutbox(t *testing.T, open Pair) {
 	}
 
 	// Who says nothing has had his turn.
-	time.Sleep(30 * time.Millisecond)
+	time.Sleep(1100 * time.Millisecond)
 	again := claim(10, time.Minute, 1)[0]
 	if again.ID != first.ID || again.Attempts != 2 {
 		t.Errorf("%+v", again)
