@@ -86,6 +86,9 @@ func TestArrows(t *testing.T) {
 			if dir == "store" && (name == "net/http" || !std && !strings.HasPrefix(name, "golang.org/x/")) {
 				t.Errorf("%s: the engine must not import %s", file, name)
 			}
+			if dir == "client" && !std {
+				t.Errorf("%s: the client must not import %s", file, name)
+			}
 			for module, users := range outside {
 				if (name == module || strings.HasPrefix(name, module+"/")) && !slices.ContainsFunc(users, func(u string) bool { return covers(u, dir) }) {
 					t.Errorf("%s: %s must not import %s", file, dir, name)
