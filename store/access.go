@@ -14,6 +14,7 @@ const (
 	toFile    action = "file"    // see and change an upload
 	toSession action = "session" // use a session and what is in it
 	toRule    action = "rule"    // change or end a session
+	toFind    action = "find"    // learn where a thing is; the id of an open session does not help there
 	toFetch   action = "fetch"   // read bytes by a link
 	toAppend  action = "append"  // go on with an unfinished upload
 )
@@ -54,7 +55,7 @@ func (s *Store) decide(c Caller, a action, w *whose) *Error {
 		return Refuse(Denied, "the token does not allow that")
 	case c.Name == "":
 		return Refuse(Unauthenticated, "authentication required")
-	case a == toUpload, a == toFetch, w == nil, w.owner == c.Name, a == toSession && slices.Contains(w.members, c.Name):
+	case a == toUpload, a == toFetch, w == nil, w.owner == c.Name, (a == toSession || a == toFind) && slices.Contains(w.members, c.Name):
 		return nil
 	}
 	return Refuse(Denied, "not yours")

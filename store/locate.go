@@ -3,11 +3,10 @@ package store
 import "context"
 
 // Locate tells where a file is that is known by its id alone: in which session,
-// or that it is an upload. Who may not manage the file is refused, as File
-// would refuse.
+// or that it is an upload. Only who owns the file, or is a member of its
+// session, is told.
 func (s *Store) Locate(ctx context.Context, c Caller, id string) (ref Ref, err error) {
-	// A session's file may be somebody's without an account (open sessions).
-	if err := s.permit(c, toSession, nil); err != nil {
+	if err := s.permit(c, toFind, nil); err != nil {
 		return ref, err
 	}
 	err = s.view(ctx, func(tx Tx) error {
@@ -33,7 +32,11 @@ func (s *Store) locate(tx Tx, c Caller, key Key) (Ref, error) {
 	if !rec.session.zero() {
 		ref.Session = s.ids.id(rec.session)
 	}
-	if _, err := s.mine(tx, c, ref); err != nil {
+	f, err := s.find(tx, ref, s.now())
+	if err != nil {
+		return Ref{}, err
+	}
+	if err := s.permit(c, toFind, f.whose()); err != nil {
 		return Ref{}, err
 	}
 	return ref, nil

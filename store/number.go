@@ -74,7 +74,7 @@ func numbered(tx Tx, sequence string, n int64) (key Key, ok bool, err error) {
 
 // FileByNumber is Locate for a number of a sequence.
 func (s *Store) FileByNumber(ctx context.Context, c Caller, sequence string, n int64) (ref Ref, err error) {
-	if err := s.permit(c, toSession, nil); err != nil {
+	if err := s.permit(c, toFind, nil); err != nil {
 		return ref, err
 	}
 	err = s.view(ctx, func(tx Tx) error {
@@ -91,9 +91,10 @@ func (s *Store) FileByNumber(ctx context.Context, c Caller, sequence string, n i
 	return ref, err
 }
 
-// SessionByNumber is Session for a number of a sequence.
+// SessionByNumber is Session for a number of a sequence. Numbers can be guessed:
+// also where sessions are open, it is for owner and members only.
 func (s *Store) SessionByNumber(ctx context.Context, c Caller, sequence string, n int64) (out *Session, err error) {
-	if err := s.permit(c, toSession, nil); err != nil {
+	if err := s.permit(c, toFind, nil); err != nil {
 		return nil, err
 	}
 	err = s.view(ctx, func(tx Tx) error {
@@ -104,7 +105,7 @@ func (s *Store) SessionByNumber(ctx context.Context, c Caller, sequence string, 
 		if !ok {
 			return Refuse(NotFound, "session not found")
 		}
-		key, rec, err := s.mySession(tx, c, toSession, s.ids.id(key))
+		key, rec, err := s.mySession(tx, c, toFind, s.ids.id(key))
 		if err == nil {
 			out = s.showSession(key, rec)
 		}

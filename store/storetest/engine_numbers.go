@@ -121,6 +121,27 @@ func testNumbers(t *testing.T, open Pair) {
 	e.want(err, store.Unauthenticated, "")
 	_, err = e.SessionByNumber(e.ctx(), bob, "t.session", 1)
 	e.want(err, store.Denied, "")
+	// Nor are they ids, which are enough where sessions are open.
+	opened := start(t, open, store.Options{OpenSessions: true})
+	theirs, err := opened.CreateSession(e.ctx(), alice, store.SessionSpec{Sequence: "t.session", Members: &[]string{"carol"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	inIt := opened.file(theirs.ID, []byte("x"))
+	for _, c := range []store.Caller{bob, link} {
+		if _, err := opened.Session(e.ctx(), c, theirs.ID); err != nil {
+			t.Error(err)
+		}
+		if _, err := opened.SessionByNumber(e.ctx(), c, "t.session", theirs.Number); store.KindOf(err) != store.Denied && store.KindOf(err) != store.Unauthenticated {
+			t.Errorf("%q found an open session by its number: %v", c.Name, err)
+		}
+		if _, err := opened.Locate(e.ctx(), c, inIt.ID); store.KindOf(err) != store.Denied && store.KindOf(err) != store.Unauthenticated {
+			t.Errorf("%q was told of an open session: %v", c.Name, err)
+		}
+	}
+	if _, err := opened.SessionByNumber(e.ctx(), store.Caller{Name: "carol"}, "t.session", theirs.Number); err != nil {
+		t.Error(err)
+	}
 	for _, none := range []int64{0, n + 1, -1} {
 		_, err = e.FileByNumber(e.ctx(), alice, "t.file", none)
 		e.want(err, store.NotFound, "file not found")
