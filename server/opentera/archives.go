@@ -1,7 +1,6 @@
 package opentera
 
 import (
-	"io"
 	"net/http"
 	"strconv"
 	"time"
@@ -130,27 +129,9 @@ func (a *api) postArchive(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	body, err := dialect.Body(r, mostJSON)
+	o, id, err := readNumbered(r, "archive", "id_archive_file_data")
 	if err != nil {
 		return err
-	}
-	all, err := parseObject(body, "")
-	if err != nil {
-		return err
-	}
-	o, ok, err := all.object("archive")
-	if err != nil {
-		return err
-	}
-	if !ok {
-		return invalid("Missing archive")
-	}
-	id, ok, err := o.number("id_archive_file_data")
-	if err != nil {
-		return err
-	}
-	if !ok {
-		return invalid("Missing id_archive_file_data")
 	}
 	if id != 0 {
 		return a.changeArchive(w, r, c, o, id)
@@ -207,100 +188,55 @@ func (a *api) setStatus(r *http.Request, c who, s *store.Session, status int64) 
 	return a.Store.PatchSession(r.Context(), c.Caller, s.ID, store.SessionSpec{Attrs: &map[string]string{attrStatus: strconv.FormatInt(status, 10)}})
 }
 
-// uploadArchive stores the content of an announced archive. The field archive
-// names it; either may come first.
+// uploadArchive stores the content of an announced archive, which the field
+// archive names. A second content is refused, as unknown.
 func (a *api) uploadArchive(w http.ResponseWriter, r *http.Request) error {
 	c, err := a.caller(r)
 	if err != nil {
 		return err
 	}
-	if !isForm(r) {
-		return invalid("Wrong content type: multipart/form-data is expected")
-	}
-	in := new(incomingArchive)
-	if err := a.receiveArchive(r, c, in); err != nil {
-		in.content.Discard()
+	var s *store.Session
+	var ref store.Ref
+	in, err := a.receive(r, c, "archive", func(text []byte) error {
+		s, ref, err = a.announced(r, c, text)
+		return err
+	})
+	if err != nil {
 		return err
 	}
-	f, err := a.storeArchive(r, c, in)
+	if in.name != sessionName(s) {
+		in.content.Discard()
+		return invalid("The file name does not match the archive")
+	}
+	f, err := a.Store.StoreFile(r.Context(), c.Caller, ref, store.FileSpec{}, in.content)
 	if err != nil {
 		in.content.Discard()
 		return err
 	}
-	s, err := a.setStatus(r, c, in.session, completed)
-	if err != nil {
+	if s, err = a.setStatus(r, c, s, completed); err != nil {
 		return err
 	}
 	return reply.JSON(w, a.archiveOf(s, f))
 }
 
-type incomingArchive struct {
-	incoming
-	session *store.Session
-	ref     store.Ref // of the file
-}
-
-func (a *api) receiveArchive(r *http.Request, c who, in *incomingArchive) error {
-	form, err := a.Form(r, c.Caller)
+// announced finds the archive that the field of a form names, and its file,
+// which must not have its content yet.
+func (a *api) announced(r *http.Request, c who, text []byte) (s *store.Session, ref store.Ref, err error) {
+	o, err := parseObject(text, "archive")
 	if err != nil {
-		return err
-	}
-	defer form.Close()
-	for {
-		part, err := form.Next()
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return err
-		}
-		switch part.FormName() {
-		case "archive":
-			err = a.describeArchive(r, c, in, form, part)
-		case "file":
-			err = in.take(form, part)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	switch {
-	case in.session == nil:
-		return invalid("Missing archive information")
-	case in.content == nil:
-		return invalid("Missing uploaded file")
-	}
-	return nil
-}
-
-func (a *api) describeArchive(r *http.Request, c who, in *incomingArchive, form *dialect.Form, part *dialect.Part) error {
-	text, err := form.Value(part, mostJSON)
-	if err != nil {
-		return err
-	}
-	o, err := parseObject([]byte(text), "archive")
-	if err != nil {
-		return err
+		return nil, ref, err
 	}
 	said, err := o.required("archive_uuid")
 	if err != nil {
-		return err
+		return nil, ref, err
 	}
-	if in.session, err = a.archiveBy(r, c, said[0]); err != nil {
-		return err
+	if s, err = a.archiveBy(r, c, said[0]); err != nil {
+		return nil, ref, err
 	}
-	f, err := a.content(r, c, in.session)
+	f, err := a.content(r, c, s)
 	if err != nil {
-		return err
+		return nil, ref, err
 	}
-	in.ref = store.Ref{Session: in.session.ID, File: f.ID}
-	return a.Store.MayStore(r.Context(), c.Caller, in.ref, -1)
-}
-
-// storeArchive attaches the content; a second one is refused, as unknown.
-func (a *api) storeArchive(r *http.Request, c who, in *incomingArchive) (*store.File, error) {
-	if in.name != sessionName(in.session) {
-		return nil, invalid("The file name does not match the archive")
-	}
-	return a.Store.StoreFile(r.Context(), c.Caller, in.ref, store.FileSpec{}, in.content)
+	ref = store.Ref{Session: s.ID, File: f.ID}
+	return s, ref, a.Store.MayStore(r.Context(), c.Caller, ref, -1)
 }

@@ -1,8 +1,6 @@
 package opentera
 
 import (
-	"io"
-	"mime"
 	"net/http"
 	"slices"
 	"strings"
@@ -169,100 +167,39 @@ func (a *api) rename(w http.ResponseWriter, r *http.Request, c who, o object) er
 	return reply.JSON(w, infosOf(f))
 }
 
-// incoming is an asset on its way into the store.
-type incoming struct {
-	asset   *newAsset
-	session *store.Session
-	name    string         // of the file, as it was sent
-	content *store.Content // to be discarded or attached
-}
-
-// upload stores the file of a form, which describes it in another field. Either
-// may come first.
+// upload stores the file of a form, which the field file_asset describes.
 func (a *api) upload(w http.ResponseWriter, r *http.Request) error {
 	c, err := a.caller(r)
 	if err != nil {
 		return err
 	}
-	if !isForm(r) {
-		return invalid("Wrong content type: multipart/form-data is expected")
-	}
-	in := new(incoming)
-	if err := a.receive(r, c, in); err != nil {
-		in.content.Discard()
+	var as newAsset
+	var s *store.Session
+	in, err := a.receive(r, c, "file_asset", func(text []byte) error {
+		if as, err = parseAsset(text); err == nil {
+			s, err = a.session(r, c, as.session)
+		}
+		return err
+	})
+	if err != nil {
 		return err
 	}
-	spec, err := a.spec(r, c, in)
+	f, err := a.store(r, c, as, s, in)
 	if err != nil {
 		in.content.Discard()
 		return err
 	}
-	f, err := a.Store.StoreNew(r.Context(), c.Caller, in.session.ID, spec, in.content)
-	if err != nil {
-		in.content.Discard()
-		return err
-	}
-	out := a.assetOf(c, f, in.session)
+	out := a.assetOf(c, f, s)
 	a.link(r, c, f, &out)
 	return reply.JSON(w, out)
 }
 
-func isForm(r *http.Request) bool {
-	t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	return err == nil && t == "multipart/form-data"
-}
-
-// receive reads the form.
-func (a *api) receive(r *http.Request, c who, in *incoming) error {
-	form, err := a.Form(r, c.Caller)
+func (a *api) store(r *http.Request, c who, as newAsset, s *store.Session, in received) (*store.File, error) {
+	spec, err := a.spec(r, c, as, s, in.name)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer form.Close()
-	for {
-		part, err := form.Next()
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return err
-		}
-		switch part.FormName() {
-		case "file_asset":
-			err = a.describe(r, c, in, form, part)
-		case "file":
-			err = in.take(form, part)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	switch {
-	case in.asset == nil:
-		return invalid("Missing file asset information")
-	case in.content == nil:
-		return invalid("Missing uploaded file")
-	}
-	return nil
-}
-
-// describe reads the field that describes the file, and finds its session: a
-// body that comes after it need not be read if that fails.
-func (a *api) describe(r *http.Request, c who, in *incoming, form *dialect.Form, part *dialect.Part) error {
-	if in.asset != nil {
-		return invalid("file_asset is there twice")
-	}
-	text, err := form.Value(part, mostJSON)
-	if err != nil {
-		return err
-	}
-	asset, err := parseAsset([]byte(text))
-	if err != nil {
-		return err
-	}
-	in.asset = &asset
-	in.session, err = a.session(r, c, asset.session)
-	return err
+	return a.Store.StoreNew(r.Context(), c.Caller, s.ID, spec, in.content)
 }
 
 // session finds a session that the caller may use; others are all alike to it.
@@ -275,46 +212,30 @@ func (a *api) session(r *http.Request, c who, number int64) (*store.Session, err
 	return s, err
 }
 
-// take receives the file.
-func (in *incoming) take(form *dialect.Form, part *dialect.Part) (err error) {
-	switch in.name = part.FileName(); {
-	case in.content != nil:
-		return invalid("More than one uploaded file")
-	case !part.HasFileName():
-		return invalid("Missing uploaded file")
-	case in.name == "":
-		return invalid("Missing filename")
-	}
-	in.content, err = form.Content(part)
-	return err
-}
-
 // spec is what the engine is told of an asset. It ends when the client says, but
 // with its session at the latest; the answer tells.
-func (a *api) spec(r *http.Request, c who, in *incoming) (spec store.FileSpec, err error) {
-	name := safeName(in.name)
+func (a *api) spec(r *http.Request, c who, as newAsset, s *store.Session, sent string) (spec store.FileSpec, err error) {
+	name := safeName(sent)
 	typ := typeOfName(name)
-	attrs := map[string]string{attrName: in.asset.name, attrDate: in.asset.date, attrType: in.asset.typ}
-	if in.asset.typ == "" {
+	attrs := map[string]string{attrName: as.name, attrDate: as.date, attrType: as.typ}
+	if as.typ == "" {
 		attrs[attrType], _, _ = strings.Cut(typ, ";")
 	}
-	if c.Name != in.session.Owner {
+	if c.Name != s.Owner {
 		attrs[attrMaker] = c.Name
 	}
-	spec = store.FileSpec{Name: &name, OriginalName: &in.name, Type: &typ, Attrs: &attrs, Sequence: assets}
-	if spec.TTL, err = a.TTL(r); err != nil {
+	spec = store.FileSpec{Name: &name, OriginalName: &sent, Type: &typ, Attrs: &attrs, Sequence: assets}
+	if spec.TTL, err = a.TTL(r); err != nil || as.expires.IsZero() {
 		return spec, err
 	}
-	if end := in.asset.expires; !end.IsZero() {
-		ttl := time.Until(end)
-		switch {
-		case ttl < time.Second:
-			return spec, invalid("asset_expiration_datetime is in the past")
-		case end.Before(in.session.Expires):
-			spec.TTL = &ttl
-		default:
-			spec.TTL = nil // with the session
-		}
+	ttl := time.Until(as.expires)
+	switch {
+	case ttl < time.Second:
+		return spec, invalid("asset_expiration_datetime is in the past")
+	case as.expires.Before(s.Expires):
+		spec.TTL = &ttl
+	default:
+		spec.TTL = nil // with the session
 	}
 	return spec, nil
 }

@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"strings"
 
-	"fileshare/server/dialect"
 	"fileshare/server/reply"
 	"fileshare/store"
 )
@@ -119,27 +118,9 @@ func (a *api) answer(w http.ResponseWriter, c who, s *store.Session) error {
 
 // postSession makes a session, or changes one whose number is given.
 func (a *api) postSession(w http.ResponseWriter, r *http.Request, c who) error {
-	body, err := dialect.Body(r, mostJSON)
+	o, id, err := readNumbered(r, "session", "id_session")
 	if err != nil {
 		return err
-	}
-	all, err := parseObject(body, "")
-	if err != nil {
-		return err
-	}
-	o, ok, err := all.object("session")
-	if err != nil {
-		return err
-	}
-	if !ok {
-		return invalid("Missing session")
-	}
-	id, ok, err := o.number("id_session")
-	if err != nil {
-		return err
-	}
-	if !ok {
-		return invalid("Missing id_session")
 	}
 	s := new(store.Session)
 	if id != 0 {
