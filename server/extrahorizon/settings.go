@@ -47,14 +47,13 @@ func (a *api) getSettings(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	answer := struct {
-		settings
-		Updated *wire.Time `json:"updateTimestamp,omitempty"`
-	}{settings: s}
-	if !changed.IsZero() {
-		answer.Updated = new(stamp(changed))
+	if changed.IsZero() {
+		changed = time.UnixMilli(0) // programs expect a time
 	}
-	return reply.JSON(w, answer)
+	return reply.JSON(w, struct {
+		settings
+		Updated wire.Time `json:"updateTimestamp"`
+	}{s, stamp(changed)})
 }
 
 // putSettings replaces what the body has and leaves the rest alone.
