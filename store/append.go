@@ -3,10 +3,12 @@ package store
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
-	"sync"
+	"io/fs"
+	"sync/atomic"
 	"time"
 )
 
@@ -30,8 +32,8 @@ type Piece struct {
 }
 
 // A stretch of a body is committed when it is stretchSize long, or has taken
-// stretchTime and is at least joinBelow long: so much may have to be sent again
-// when a daemon dies.
+// stretchTime and is large enough for a piece of its own: so much may have to be
+// sent again when a daemon dies.
 const (
 	stretchSize = 64 << 20
 	stretchTime = 10 * time.Second
@@ -49,9 +51,12 @@ func (s *Store) Append(ctx context.Context, c Caller, ref Ref, r io.Reader, p Pi
 	if err != nil {
 		return nil, err
 	}
-	leave := s.writers.enter(ctx, f.fileKey, p.Interrupt)
-	defer leave()
-	a := &appender{s: s, caller: c, ref: ref, piece: p, body: r}
+	own, newest := s.writers.enter(ctx, f.fileKey, p.Interrupt)
+	defer s.writers.leave(f.fileKey, own)
+	if !newest {
+		return nil, errSuperseded
+	}
+	a := &appender{s: s, caller: c, ref: ref, piece: p, body: r, writer: own}
 	if err := a.begin(ctx); err != nil {
 		return nil, err
 	}
@@ -60,7 +65,7 @@ func (s *Store) Append(ctx context.Context, c Caller, ref Ref, r io.Reader, p Pi
 	ctx = context.WithoutCancel(ctx)
 	for !a.ended {
 		if err := a.stretch(ctx); err != nil {
-			return nil, refusal(err)
+			return nil, refusal(a.outrun(ctx, err))
 		}
 		if !a.ended && p.Committed != nil {
 			p.Committed(a.offset)
@@ -79,6 +84,7 @@ type appender struct {
 	ref    Ref
 	piece  Piece
 	body   io.Reader
+	writer *writer
 
 	epoch  uint64
 	found  *found
@@ -121,6 +127,13 @@ func (a *appender) begin(ctx context.Context) error {
 			case s.o.FileSize > 0 && end > s.o.FileSize:
 				return errTooLarge(s.o.FileSize)
 			}
+			usage, err := getUsage(tx, f.owner())
+			if err == nil {
+				err = s.quota(usage, n)
+			}
+			if err != nil {
+				return err
+			}
 		}
 		u.mode, u.writing = inOrder, true
 		u.epoch++
@@ -134,7 +147,7 @@ func (a *appender) begin(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if ok && p.run.size < joinBelow {
+			if ok && p.run.size < joinBelow(u.pieces) {
 				a.last = &p
 			}
 		}
@@ -146,18 +159,15 @@ func (a *appender) begin(ctx context.Context) error {
 // stretch receives and commits what comes next of the body.
 func (a *appender) stretch(ctx context.Context) error {
 	u := a.found.file.open
-	in := &inflow{r: a.body, room: -1, strict: a.piece.Check != nil, begin: time.Now()}
+	in := &inflow{r: a.body, room: -1, strict: a.piece.Check != nil, least: joinBelow(u.pieces), begin: time.Now(), done: &a.writer.settling}
+	in.done.Store(false)
 	if u.length >= 0 {
 		in.room, in.over = u.length-a.offset, errLength()
 	}
 	if most := a.s.o.FileSize; most > 0 && (in.room < 0 || most-a.offset < in.room) {
 		in.room, in.over = most-a.offset, errTooLarge(most)
 	}
-	prefix, err := a.prefix(ctx)
-	if err != nil {
-		return err
-	}
-	content, err := a.receive(ctx, prefix, in)
+	content, prefix, err := a.receive(ctx, in)
 	if err != nil {
 		return err
 	}
@@ -168,41 +178,54 @@ func (a *appender) stretch(ctx context.Context) error {
 			return err
 		}
 	}
-	return a.commit(ctx, content, int64(len(prefix)), in.n)
+	return a.commit(ctx, content, prefix, in.n)
 }
 
-// prefix reads what is written again together with what comes.
-func (a *appender) prefix(ctx context.Context) ([]byte, error) {
-	if a.tail {
-		var doc []byte
-		err := a.s.view(ctx, func(tx Tx) error {
-			d, err := tx.Get(ContentRecords, a.found.fileKey[:])
-			doc = bytes.Clone(d)
-			return err
-		})
-		if err == nil && int64(len(doc)) != a.offset {
-			err = fmt.Errorf("content of %s: %d bytes of %d: %w", a.found.fileKey, len(doc), a.offset, io.ErrUnexpectedEOF)
+// outrun explains why something stored is not there any more: somebody else has
+// gone on with the file, or ended it.
+func (a *appender) outrun(ctx context.Context, err error) error {
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	because := a.s.view(ctx, func(tx Tx) error {
+		f, err := a.s.unfinishedFile(tx, a.caller, a.ref, a.s.now())
+		if err == nil && f.file.open.epoch != a.epoch {
+			err = errSuperseded
 		}
-		return doc, err
+		return err
+	})
+	if because != nil {
+		return because
 	}
-	if a.last == nil {
-		return nil, nil
-	}
-	r, err := a.s.blobs.Open(ctx, a.last.run.blob(0), 0, a.last.run.size)
-	if err != nil {
-		return nil, fmt.Errorf("open content: %w", err)
-	}
-	defer r.Close()
-	buf := make([]byte, a.last.run.size)
-	if _, err := io.ReadFull(r, buf); err != nil {
-		return nil, fmt.Errorf("read content: %w", err)
-	}
-	return buf, nil
+	return err
 }
 
-// receive makes prefix and stretch durable, or keeps them in memory where they
-// are all there is and little. It returns nil if the stretch is empty.
-func (a *appender) receive(ctx context.Context, prefix []byte, in *inflow) (*Content, error) {
+// prefix is what is written again together with what comes, and how much that is.
+func (a *appender) prefix(ctx context.Context) (*pieceReader, io.Reader, int64, error) {
+	stored := &pieceReader{ctx: ctx, s: a.s}
+	switch {
+	case a.last != nil:
+		stored.left = []piece{*a.last}
+		return stored, stored, a.last.run.size, nil
+	case !a.tail:
+		return stored, stored, 0, nil
+	}
+	var doc []byte
+	err := a.s.view(ctx, func(tx Tx) error {
+		d, err := tx.Get(ContentRecords, a.found.fileKey[:])
+		doc = bytes.Clone(d)
+		return err
+	})
+	if err == nil && int64(len(doc)) != a.offset {
+		err = fmt.Errorf("content of %s: %d bytes of %d: %w", a.found.fileKey, len(doc), a.offset, fs.ErrNotExist)
+	}
+	return stored, bytes.NewReader(doc), int64(len(doc)), err
+}
+
+// receive makes a stretch durable, behind a prefix that was there, or keeps them
+// in memory where they are all there is and little. It returns nil if the stretch
+// is empty.
+func (a *appender) receive(ctx context.Context, in *inflow) (c *Content, prefix int64, err error) {
 	// Nothing is written for nothing.
 	first := make([]byte, 512)
 	n, err := in.Read(first)
@@ -210,28 +233,33 @@ func (a *appender) receive(ctx context.Context, prefix []byte, in *inflow) (*Con
 		n, err = in.Read(first)
 	}
 	if err != nil && err != io.EOF {
-		return nil, &bodyError{err}
+		return nil, 0, &bodyError{err}
 	}
 	if n == 0 {
-		return nil, nil
+		return nil, 0, nil
 	}
-	b := &body{ctx: ctx, s: a.s, r: io.MultiReader(bytes.NewReader(prefix), bytes.NewReader(first[:n]), in), want: -1, space: spaceStep}
+	stored, before, prefix, err := a.prefix(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer stored.Close()
+	b := &body{ctx: ctx, s: a.s, r: io.MultiReader(before, bytes.NewReader(first[:n]), in), want: -1, space: spaceStep}
 	if a.piece.Size >= 0 {
-		b.most = int64(len(prefix)) + a.piece.Size
+		b.most = prefix + a.piece.Size
 	}
 	if a.hash != nil {
-		b.hash = &skipHash{a.hash, len(prefix)}
+		b.hash = &skipHash{a.hash, prefix}
 	}
-	c := &Content{s: a.s}
+	c = &Content{s: a.s}
 	u := a.found.file.open
 	if u.pieces == 0 && !u.part && b.most <= a.s.o.Inline {
 		c, err = a.s.receive(ctx, b)
 	} else {
 		err = a.s.receiveRun(ctx, b, c)
 	}
-	a.s.stats.bytesIn.Add(-int64(len(prefix)))
+	a.s.stats.bytesIn.Add(-prefix)
 	c.crc = b.crc
-	return c, err
+	return c, prefix, err
 }
 
 // commit appends what was received: n bytes behind a prefix that was there.
@@ -249,6 +277,9 @@ func (a *appender) commit(ctx context.Context, content *Content, prefix, n int64
 		u := f.file.open
 		if u.epoch != a.epoch || u.got != a.offset {
 			return errSuperseded
+		}
+		if u.length >= 0 && n > u.length-u.got { // the length was told meanwhile
+			return errLength()
 		}
 		u.writing = !a.ended
 		var added *piece
@@ -288,7 +319,7 @@ func (a *appender) commit(ctx context.Context, content *Content, prefix, n int64
 			}
 			all = append(all, *added)
 		}
-		return s.finish(tx, f, all, a.hash, now)
+		return s.finish(tx, f, all, sumOf(a.hash), now)
 	}
 	var err error
 	if content == nil {
@@ -330,7 +361,7 @@ func (a *appender) keep(tx Tx, f *found, content *Content, prefix int64, now tim
 		u.pieces--
 	}
 	if u.pieces++; u.pieces > maxPieces {
-		return nil, Refuse(TooLarge, fmt.Sprintf("too many pieces: at most %d, larger ones are needed", maxPieces))
+		return nil, errPieces()
 	}
 	p := &piece{from: a.offset - prefix, run: content.run, crc: content.crc}
 	if err := tx.Put(IndexRecords, runID(p.run.key), f.fileKey[:], time.Time{}); err != nil {
@@ -345,7 +376,9 @@ type inflow struct {
 	room   int64 // bytes that may come, -1 = any number
 	over   error // what more than that are refused with
 	strict bool  // all of the body, or nothing
+	least  int64 // bytes of a stretch that is committed because of its time
 	begin  time.Time
+	done   *atomic.Bool // set when no more will be read of this stretch
 
 	n      int64
 	ended  bool  // the body is at its end, or broken
@@ -353,7 +386,8 @@ type inflow struct {
 }
 
 func (s *inflow) Read(p []byte) (int, error) {
-	if s.ended || !s.strict && (s.n >= stretchSize || s.n >= joinBelow && time.Since(s.begin) > stretchTime) {
+	if s.done.Load() || !s.strict && (s.n >= stretchSize || s.n >= s.least && time.Since(s.begin) > stretchTime) {
+		s.done.Store(true)
 		return 0, io.EOF
 	}
 	most := int64(len(p))
@@ -376,64 +410,6 @@ func (s *inflow) Read(p []byte) (int, error) {
 		s.broken = err
 	}
 	s.ended = true
+	s.done.Store(true)
 	return n, io.EOF
-}
-
-// writers knows the Appends that are at work in this process, so that a newer
-// one need not wait until an older one finds out by itself.
-type writers struct {
-	mu sync.Mutex
-	m  map[Key]*writer // guarded by mu
-}
-
-type writer struct {
-	interrupt func()
-	done      chan struct{}
-}
-
-// writerWait is how long an interrupted writer is given to commit what it has.
-const writerWait = 2 * time.Second
-
-// enter makes the caller the writer of a file, in the place of an older one.
-func (w *writers) enter(ctx context.Context, key Key, interrupt func()) (leave func()) {
-	if interrupt == nil {
-		interrupt = func() {}
-	}
-	own := &writer{interrupt, make(chan struct{})}
-	w.mu.Lock()
-	old := w.m[key]
-	w.m[key] = own
-	w.mu.Unlock()
-	old.end(ctx)
-	return func() {
-		close(own.done)
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		if w.m[key] == own {
-			delete(w.m, key)
-		}
-	}
-}
-
-// interrupt ends the writer of a file, if there is one.
-func (w *writers) interrupt(ctx context.Context, key Key) {
-	w.mu.Lock()
-	old := w.m[key]
-	w.mu.Unlock()
-	old.end(ctx)
-}
-
-// end interrupts a writer and waits for it, for a while.
-func (w *writer) end(ctx context.Context) {
-	if w == nil {
-		return
-	}
-	w.interrupt()
-	timer := time.NewTimer(writerWait)
-	defer timer.Stop()
-	select {
-	case <-w.done:
-	case <-timer.C:
-	case <-ctx.Done():
-	}
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"io"
 	"time"
 )
 
@@ -38,49 +39,32 @@ func (s *Store) Concat(ctx context.Context, c Caller, spec FileSpec, parts []Ref
 	if err != nil {
 		return nil, err
 	}
-	head, err := s.headOf(all)
+	j, err := s.join(ctx, all)
+	if err != nil {
+		return nil, err
+	}
+	defer j.discard()
+	head, err := s.headOf(ctx, all)
 	if err != nil {
 		return nil, err
 	}
 	f.file.mime = typeOf(f.file.mime, f.file.name, head)
-	err = s.update(ctx, func(tx Tx) error {
+	err = s.updateContents(ctx, j.made, func(tx Tx) error {
 		now := s.now()
 		found, all, err := s.parts(tx, c, parts)
+		if err == nil {
+			err = s.takeOver(tx, f, found, all, now)
+		}
+		if err == nil {
+			all, err = j.use(tx, f.fileKey, all, now)
+		}
 		if err != nil {
 			return err
-		}
-		var size int64
-		for _, part := range found {
-			if err := tx.Delete(FileRecords, part.fileKey[:]); err != nil {
-				return err
-			}
-			size += part.file.open.got
-		}
-		for _, p := range all {
-			if err := tx.Put(IndexRecords, runID(p.run.key), f.fileKey[:], time.Time{}); err != nil {
-				return err
-			}
-		}
-		for _, part := range found {
-			own, err := pieces(tx, part.fileKey)
-			if err != nil {
-				return err
-			}
-			for _, p := range own {
-				if err := tx.Delete(IndexRecords, pieceID(part.fileKey, p.from)); err != nil {
-					return err
-				}
-			}
-		}
-		if s.o.FileSize > 0 && size > s.o.FileSize {
-			return errTooLarge(s.o.FileSize)
 		}
 		f.file.sequence = spec.Sequence
 		if err := number(tx, f.file.sequence, &f.file.number, f.fileKey); err != nil {
 			return err
 		}
-		f.file.open = &unfinished{length: size, got: size}
-		f.file.runs = nil
 		if err := s.finish(tx, f, all, sum, now); err != nil {
 			return err
 		}
@@ -90,6 +74,43 @@ func (s *Store) Concat(ctx context.Context, c Caller, spec FileSpec, parts []Ref
 		return nil, err
 	}
 	return s.progress(f, 0), nil
+}
+
+// takeOver makes the pieces of parts those of a new file, and removes the parts.
+// Who owns the new file has to pay for what was another's.
+func (s *Store) takeOver(tx Tx, f *found, parts []*found, all []piece, now time.Time) error {
+	f.file.open = &unfinished{}
+	d := newDropper(s, now)
+	for _, part := range parts {
+		n := part.file.open.got
+		f.file.open.got += n
+		if owner := part.owner(); owner != f.file.owner && n > 0 {
+			d.back[owner] = usageRec{0, d.back[owner].bytes + n}
+			if err := s.charge(tx, f, n); err != nil {
+				return err
+			}
+		}
+		own, err := pieces(tx, part.fileKey)
+		if err != nil {
+			return err
+		}
+		for _, p := range own {
+			if err := tx.Delete(IndexRecords, pieceID(part.fileKey, p.from)); err != nil {
+				return err
+			}
+		}
+		part.file.open = nil // its content is not removed with it
+		if err := d.drop(tx, part.fileKey, part.file, deleted); err != nil {
+			return err
+		}
+	}
+	f.file.open.length = f.file.open.got
+	for _, p := range all {
+		if err := tx.Put(IndexRecords, runID(p.run.key), f.fileKey[:], time.Time{}); err != nil {
+			return err
+		}
+	}
+	return d.finish(tx)
 }
 
 // parts finds complete parts and their pieces, placed one behind the other.
@@ -120,21 +141,24 @@ func (s *Store) parts(tx Tx, c Caller, refs []Ref) (found []*found, all []piece,
 		}
 		at += f.file.open.got
 		found = append(found, f)
+		switch {
+		case s.o.FileSize > 0 && at > s.o.FileSize:
+			return nil, nil, errTooLarge(s.o.FileSize)
+		case len(all) > maxPieces:
+			return nil, nil, errPieces()
+		}
 	}
 	return found, all, nil
 }
 
 // headOf reads the first bytes of a content, to guess a type from.
-func (s *Store) headOf(all []piece) ([]byte, error) {
-	if len(all) == 0 {
-		return nil, nil
+func (s *Store) headOf(ctx context.Context, all []piece) ([]byte, error) {
+	r := &pieceReader{ctx: ctx, s: s, left: all}
+	defer r.Close()
+	head := make([]byte, sniffLen)
+	n, err := io.ReadFull(r, head)
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		err = nil
 	}
-	d := &Download{s: s, file: &File{Size: all[0].run.size}, runs: []run{all[0].run}}
-	defer d.closePart()
-	head := make([]byte, min(sniffLen, all[0].run.size))
-	n, err := d.Read(head)
-	if err != nil {
-		return nil, fmt.Errorf("read content: %w", err)
-	}
-	return head[:n], nil
+	return head[:n], err
 }

@@ -109,11 +109,13 @@ func (s *Store) DeleteFile(ctx context.Context, c Caller, ref Ref) error {
 	if err := s.permit(c, ref.action(), nil); err != nil {
 		return err
 	}
-	return s.update(ctx, func(tx Tx) error {
+	var key Key
+	err := s.update(ctx, func(tx Tx) error {
 		f, err := s.mine(tx, c, ref)
 		if err != nil {
 			return err
 		}
+		key = f.fileKey
 		d := newDropper(s, s.now())
 		if err := s.emitEnd(tx, d.now, f.fileKey, f.file, deleted); err != nil {
 			return err
@@ -123,6 +125,10 @@ func (s *Store) DeleteFile(ctx context.Context, c Caller, ref Ref) error {
 		}
 		return d.finish(tx)
 	})
+	if w := s.writers.at(key); err == nil && w != nil {
+		w.interrupt() // what it sends is for nothing
+	}
+	return err
 }
 
 // Files lists files, newest first; expired ones are left out. Every page costs

@@ -1,10 +1,12 @@
 package store
 
 import (
+	"context"
 	"encoding"
 	"encoding/binary"
 	"fmt"
 	"hash"
+	"io"
 	"slices"
 	"time"
 )
@@ -154,6 +156,14 @@ func (s *Store) resumeHash(u *unfinished) hash.Hash {
 	return h
 }
 
+// sumOf is the digest of what a hash has seen, nil if there is none.
+func sumOf(h hash.Hash) []byte {
+	if h == nil {
+		return nil
+	}
+	return h.Sum(nil)
+}
+
 // keepHash notes the state of a digest in the record.
 func (u *unfinished) keepHash(h hash.Hash) {
 	u.hash = nil
@@ -162,14 +172,63 @@ func (u *unfinished) keepHash(h hash.Hash) {
 	}
 }
 
+// joinBelow is up to which size the last of so many pieces is written again
+// together with what comes after it: the more there are, the larger they get.
+func joinBelow(pieces int64) int64 {
+	return min(int64(minPiece)<<min(2*(pieces/1000), 8), mostPiece)
+}
+
+// pieceReader reads pieces, one behind the other. One is open at a time, until
+// Close.
+type pieceReader struct {
+	ctx  context.Context
+	s    *Store
+	left []piece
+	d    *Download // of the first one that is left, nil = not opened yet
+}
+
+// Read implements io.Reader.
+func (r *pieceReader) Read(p []byte) (int, error) {
+	for len(r.left) > 0 {
+		if r.d == nil {
+			if err := context.Cause(r.ctx); err != nil {
+				return 0, err
+			}
+			first := r.left[0].run
+			r.d = &Download{s: r.s, file: &File{Size: first.size}, runs: []run{first}}
+		}
+		n, err := r.d.Read(p)
+		if err == io.EOF {
+			r.Close()
+			r.left = r.left[1:]
+			err = nil
+		}
+		if err != nil {
+			return n, fmt.Errorf("read content: %w", err)
+		}
+		if n > 0 || len(p) == 0 {
+			return n, nil
+		}
+	}
+	return 0, io.EOF
+}
+
+// Close closes what is open. The reader may be read on.
+func (r *pieceReader) Close() {
+	if r.d != nil {
+		r.d.closePart()
+		r.d = nil
+	}
+}
+
 // skipHash is a hash that has seen the first bytes already.
 type skipHash struct {
 	hash.Hash
-	skip int
+	skip int64
 }
 
 func (h *skipHash) Write(p []byte) (int, error) {
-	n := min(h.skip, len(p))
+	n := min(h.skip, int64(len(p)))
 	h.skip -= n
 	_, _ = h.Hash.Write(p[n:]) // never fails
 	return len(p), nil

@@ -5,7 +5,6 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
-	"hash"
 	"time"
 )
 
@@ -18,16 +17,15 @@ import (
 //     without a lock: one that hangs is too old when it comes back.
 //   - A piece is committed in the Update that checks the offset it belongs to. A
 //     piece by position is committed into a hole, or not at all.
-//   - A piece below joinBelow is written again together with the one after it, so
-//     that a content of many small requests does not become many small blobs.
+//   - In order, a small last piece is written again together with what comes after
+//     it (see joinBelow); by position, small neighbours are joined when the file
+//     is complete. So many small requests do not become many small blobs.
 
 // Bounds of unfinished files.
 const (
-	joinBelow = 1 << 20
-	maxPieces = 50_000
-	// maxRehash is up to which size a content that did not arrive in order is
-	// read again for its digest; beyond it has none.
-	maxRehash = 4 << 30
+	minPiece  = 1 << 20 // pieces are joined until they are so large
+	mostPiece = 16 << 20
+	maxPieces = 20_000
 )
 
 // How an unfinished file gets its content.
@@ -85,6 +83,10 @@ func errOffset(n int64) *Error {
 	return RefuseCause(Conflict, fmt.Sprintf("the upload goes on at offset %d", n), &OffsetError{n})
 }
 
+func errPieces() *Error {
+	return Refuse(TooLarge, fmt.Sprintf("too many pieces: at most %d, larger ones are needed", maxPieces))
+}
+
 var errSuperseded = Refuse(Conflict, "another request goes on with this upload")
 
 // BeginUpload makes an unfinished upload. A length of 0 completes it at once.
@@ -102,7 +104,9 @@ func (s *Store) BeginUpload(ctx context.Context, c Caller, spec FileSpec, b Begi
 	if err := f.file.apply(spec, now, s.o.MaxUploadTTL); err != nil {
 		return nil, err
 	}
-	f.file.size, f.file.sequence = 0, spec.Sequence
+	if f.file.size = 0; !b.Part { // a part is nothing by itself
+		f.file.sequence = spec.Sequence
+	}
 	err := s.update(ctx, func(tx Tx) error {
 		if err := number(tx, f.file.sequence, &f.file.number, f.fileKey); err != nil {
 			return err
@@ -198,7 +202,7 @@ func (s *Store) progress(f *found, downloads int64) *Progress {
 
 // Progress tells how far a file is. A writer that is at work on it is ended, so
 // that the offset stays true until the caller goes on; what that writer had
-// received by then is kept.
+// received by then is kept. (Downloads of a complete file are not told.)
 func (s *Store) Progress(ctx context.Context, c Caller, ref Ref) (p *Progress, err error) {
 	if err := s.permit(c, ref.appending(), nil); err != nil {
 		return nil, err
@@ -208,7 +212,7 @@ func (s *Store) Progress(ctx context.Context, c Caller, ref Ref) (p *Progress, e
 		return nil, err
 	}
 	if f.file.open != nil && f.file.open.mode != byPosition {
-		s.writers.interrupt(ctx, f.fileKey)
+		s.writers.at(f.fileKey).end(ctx)
 		if f, err = s.openFileView(ctx, c, ref); err != nil {
 			return nil, err
 		}
@@ -229,7 +233,7 @@ func (s *Store) Progress(ctx context.Context, c Caller, ref Ref) (p *Progress, e
 		}
 	}
 	p = s.progress(f, 0)
-	if u := f.file.open; u != nil && u.mode == byPosition {
+	if u := f.file.open; u != nil && u.mode == byPosition && !u.tail {
 		err = s.view(ctx, func(tx Tx) error {
 			p.Offset = 0
 			all, err := pieces(tx, f.fileKey)
@@ -282,7 +286,7 @@ func (s *Store) SetLength(ctx context.Context, c Caller, ref Ref, length int64) 
 			if err != nil {
 				return err
 			}
-			return s.finish(tx, f, all, s.resumeHash(u), now)
+			return s.finish(tx, f, all, sumOf(s.resumeHash(u)), now)
 		}
 		return putFile(tx, f.fileKey, f.file)
 	})
@@ -309,9 +313,9 @@ func (s *Store) tell(f *found, length int64) error {
 
 // finish makes a file that has all of its content a finished one, with the
 // pieces given (in order, without holes; none: the content is a record of its
-// own, or empty), and writes its record. sum gives the digest, nil: none is
-// known. A part stays as it is until it is used.
-func (s *Store) finish(tx Tx, f *found, all []piece, sum hash.Hash, now time.Time) error {
+// own, or empty), and writes its record. sum is the digest, nil: none is known. A
+// part stays as it is until it is used.
+func (s *Store) finish(tx Tx, f *found, all []piece, sum []byte, now time.Time) error {
 	rec := f.file
 	u := rec.open
 	u.writing = false
@@ -325,12 +329,8 @@ func (s *Store) finish(tx Tx, f *found, all []piece, sum hash.Hash, now time.Tim
 		return putFile(tx, f.fileKey, rec)
 	}
 	rec.open, rec.stored, rec.size, rec.updated = nil, true, u.got, now
-	rec.sha = nil
-	if sum == nil && u.got == 0 {
-		sum = s.newHash(u.want)
-	}
-	if sum != nil {
-		rec.sha = sum.Sum(nil)
+	if rec.sha = sum; sum == nil && u.got == 0 {
+		rec.sha = sumOf(s.newHash(u.want))
 	}
 	if len(u.want) > 0 && u.mode != byPosition && subtle.ConstantTimeCompare(u.want, rec.sha) != 1 {
 		return Refuse(Mismatch, "the content does not match its digest")
@@ -348,8 +348,8 @@ func (s *Store) finish(tx Tx, f *found, all []piece, sum hash.Hash, now time.Tim
 	if rec.ttl > 0 {
 		rec.expires = now.Add(rec.ttl)
 	}
-	rec.inline = u.tail
-	if u.got == 0 {
+	rec.runs = nil
+	if rec.inline = u.tail; u.got == 0 {
 		rec.inline = true
 		if err := tx.Put(ContentRecords, f.fileKey[:], nil, time.Time{}); err != nil {
 			return err
@@ -389,7 +389,7 @@ func (s *Store) Cancel(ctx context.Context, c Caller, ref Ref) error {
 	if f.file.open == nil {
 		return s.DeleteFile(ctx, c, ref)
 	}
-	s.writers.interrupt(ctx, f.fileKey)
+	s.writers.at(f.fileKey).end(ctx)
 	return s.update(ctx, func(tx Tx) error {
 		f, err := s.openFile(tx, c, ref, s.now())
 		if err != nil {

@@ -293,6 +293,10 @@ func (f *fileRec) fill(spec FileSpec, now time.Time, most time.Duration) (FileSp
 // function refused, the content stays the caller's; if the backend failed,
 // nobody knows whether a record refers to it now: it is then left to the sweep.
 func (s *Store) updateContent(ctx context.Context, c *Content, fn func(Tx) error) error {
+	return s.updateContents(ctx, []*Content{c}, fn)
+}
+
+func (s *Store) updateContents(ctx context.Context, all []*Content, fn func(Tx) error) error {
 	unknown := false
 	err := s.update(ctx, func(tx Tx) error {
 		err := fn(tx)
@@ -300,7 +304,9 @@ func (s *Store) updateContent(ctx context.Context, c *Content, fn func(Tx) error
 		return err
 	})
 	if unknown || err == nil {
-		c.attached()
+		for _, c := range all {
+			c.attached()
+		}
 	}
 	return err
 }

@@ -3,9 +3,6 @@ package store
 import (
 	"context"
 	"errors"
-	"fmt"
-	"hash"
-	"hash/crc32"
 	"io"
 	"time"
 )
@@ -32,6 +29,9 @@ func (s *Store) WriteAt(ctx context.Context, c Caller, ref Ref, r io.Reader, off
 		return nil, errComplete()
 	}
 	if err := f.file.open.fits(offset, size); err != nil {
+		return nil, err
+	}
+	if err := s.mayHold(ctx, f.owner(), size); err != nil {
 		return nil, err
 	}
 	content, err := s.receivePiece(ctx, f, r, offset, size)
@@ -78,11 +78,8 @@ func (u *unfinished) fits(offset, size int64) error {
 // receivePiece makes a body of exactly size bytes durable, or keeps it in memory
 // where it is all of a small file.
 func (s *Store) receivePiece(ctx context.Context, f *found, r io.Reader, offset, size int64) (*Content, error) {
-	if err := s.room(size); err != nil {
-		return nil, err
-	}
 	s.incoming.Add(size)
-	b := &body{ctx: ctx, s: s, r: r, want: size, space: spaceStep}
+	b := &body{ctx: ctx, s: s, r: io.LimitReader(r, size+1), want: size, space: spaceStep}
 	defer func() { s.incoming.Add(-max(size-b.n, 0)) }()
 	whole := offset == 0 && size == f.file.open.length && !f.file.open.part
 	if whole {
@@ -112,7 +109,7 @@ func (s *Store) place(tx Tx, f *found, content *Content, offset int64, now time.
 	if err := u.fits(offset, size); err != nil {
 		return err
 	}
-	if u.tail { // all of it is there
+	if u.tail && size == u.got { // all of it is there
 		return errThere
 	}
 	below, ok, err := pieceBelow(tx, f.fileKey, offset+size)
@@ -121,7 +118,7 @@ func (s *Store) place(tx Tx, f *found, content *Content, offset int64, now time.
 		return err
 	case ok && below.from == offset && below.run.size == size:
 		return errThere
-	case ok && below.end() > offset:
+	case u.tail, ok && below.end() > offset:
 		return Refuse(Conflict, "some of these bytes are there already")
 	}
 	if err := s.charge(tx, f, size); err != nil {
@@ -144,7 +141,7 @@ func (s *Store) place(tx Tx, f *found, content *Content, offset int64, now time.
 		return putFile(tx, f.fileKey, f.file)
 	}
 	if u.pieces++; u.pieces > maxPieces {
-		return Refuse(TooLarge, fmt.Sprintf("too many pieces: at most %d, larger ones are needed", maxPieces))
+		return errPieces()
 	}
 	p := piece{from: offset, run: content.run, crc: content.crc}
 	if err := tx.Put(IndexRecords, runID(p.run.key), f.fileKey[:], time.Time{}); err != nil {
@@ -155,86 +152,3 @@ func (s *Store) place(tx Tx, f *found, content *Content, offset int64, now time.
 	}
 	return putFile(tx, f.fileKey, f.file)
 }
-
-// Finish completes a file that got its content by position: it refuses
-// (Conflict) while bytes are missing. Its digest is computed by reading it once
-// more, up to 4 GiB; a larger one has none. A complete file is returned as it is.
-func (s *Store) Finish(ctx context.Context, c Caller, ref Ref) (*File, error) {
-	if err := s.permit(c, ref.appending(), nil); err != nil {
-		return nil, err
-	}
-	f, err := s.openFileView(ctx, c, ref)
-	if err != nil {
-		return nil, err
-	}
-	if f.file.open == nil {
-		return s.File(ctx, c, ref)
-	}
-	var all []piece
-	err = s.view(ctx, func(tx Tx) error {
-		all, err = pieces(tx, f.fileKey)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	known := hash.Hash(knownSum(f.file.sha))
-	if len(f.file.sha) == 0 {
-		if known, err = s.rehash(ctx, all); err != nil {
-			return nil, err
-		}
-	}
-	err = s.update(ctx, func(tx Tx) error {
-		now := s.now()
-		if f, err = s.openFile(tx, c, ref, now); err != nil || f.file.open == nil {
-			return err
-		}
-		u := f.file.open
-		if !u.complete() || u.mode == inOrder {
-			return Refuse(Conflict, fmt.Sprintf("%d bytes are missing", max(u.length, 0)-u.got))
-		}
-		all, err := pieces(tx, f.fileKey)
-		if err != nil {
-			return err
-		}
-		return s.finish(tx, f, all, known, now)
-	})
-	if err != nil {
-		return nil, err
-	}
-	return s.render(f, 0), nil
-}
-
-// rehash reads what is in the blobs for its SHA-256; nil where there should be
-// none, or where it would take too long.
-func (s *Store) rehash(ctx context.Context, all []piece) (hash.Hash, error) {
-	h := s.newHash(nil)
-	var total int64
-	for _, p := range all {
-		total += p.run.size
-	}
-	if h == nil || total > maxRehash {
-		return nil, nil
-	}
-	for _, p := range all {
-		d := &Download{s: s, file: &File{Size: p.run.size}, runs: []run{p.run}}
-		_, err := io.CopyBuffer(struct{ io.Writer }{h}, struct{ io.Reader }{d}, make([]byte, 256<<10))
-		d.closePart()
-		if err == nil {
-			err = context.Cause(ctx)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("read content: %w", err)
-		}
-	}
-	return h, nil
-}
-
-// knownSum is a digest that is known already.
-type knownSum []byte
-
-func (k knownSum) Sum(b []byte) []byte       { return append(b, k...) }
-func (k knownSum) Write([]byte) (int, error) { return 0, errors.New("the digest is known") }
-func (k knownSum) Reset()                    {}
-func (k knownSum) Size() int                 { return len(k) }
-func (k knownSum) BlockSize() int            { return crc32.Size }
