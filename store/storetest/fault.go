@@ -3,8 +3,11 @@ package storetest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
+	"sync/atomic"
+	"testing"
 
 	"fileshare/store"
 )
@@ -59,6 +62,40 @@ func inject(fault Fault, call func() error) error {
 		return err
 	}
 	return ErrFault
+}
+
+// oneCall lets one call of the backends fail, counted since it was armed.
+type oneCall struct {
+	nth   int64
+	fault Fault
+	armed atomic.Bool
+	calls atomic.Int64
+}
+
+func (c *oneCall) decide(string) Fault {
+	if !c.armed.Load() || c.calls.Add(1) != c.nth {
+		return None
+	}
+	return c.fault
+}
+
+// eachCall runs a scenario over and over, each time with the next call of the
+// backends failing, with and without having been applied, until it makes no more
+// calls. The scenario arms the fault.
+func eachCall(t *testing.T, open Pair, o store.Options, scenario func(*env, *oneCall)) {
+	for _, fault := range []Fault{Fail, ApplyThenFail} {
+		for nth, more := int64(1), true; more; nth++ {
+			t.Run(fmt.Sprintf("call %d applied %v", nth, fault == ApplyThenFail), func(t *testing.T) {
+				c := &oneCall{nth: nth, fault: fault}
+				records, blobs := open(t)
+				e := start(t, func(testing.TB) (store.Records, store.Blobs) {
+					return FaultyRecords(records, c.decide), FaultyBlobs(blobs, c.decide)
+				}, o)
+				scenario(e, c)
+				more = c.calls.Load() >= nth && !t.Failed()
+			})
+		}
+	}
 }
 
 // FaultyBlobs wraps blobs so that chosen calls fail. decide is called once per

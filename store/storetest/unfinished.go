@@ -51,7 +51,7 @@ func (e *env) append(ref store.Ref, at int64, data []byte) *store.Progress {
 // isWhole checks that a file is complete and has that content.
 func (e *env) isWhole(ref store.Ref, data []byte, digest bool) {
 	e.t.Helper()
-	f, err := e.File(e.ctx(), alice, ref)
+	f, err := e.File(e.ctx(), root, ref)
 	if err != nil {
 		e.t.Fatal(err)
 	}
@@ -484,83 +484,4 @@ func testConcat(t *testing.T, open Pair) {
 	if left := e.leftBlobs(); len(left) != 0 {
 		t.Errorf("left: %v", left)
 	}
-}
-
-// Whatever call fails: bytes that were acknowledged stay, the offset is that of
-// bytes that are there, and the upload can be completed.
-func testUnfinishedFaults(t *testing.T, open Pair) {
-	for _, applied := range []bool{false, true} {
-		for nth := int64(1); ; nth++ {
-			more := false
-			t.Run(fmt.Sprintf("call %d applied %v", nth, applied), func(t *testing.T) { more = oneUnfinishedFault(t, open, nth, applied) })
-			if !more {
-				break
-			}
-		}
-	}
-}
-
-func oneUnfinishedFault(t *testing.T, open Pair, nth int64, applied bool) (more bool) {
-	records, blobs := open(t)
-	var calls atomic.Int64
-	var armed atomic.Bool
-	fault := func(string) Fault {
-		switch {
-		case !armed.Load() || calls.Add(1) != nth:
-			return None
-		case applied:
-			return ApplyThenFail
-		}
-		return Fail
-	}
-	e := start(t, func(testing.TB) (store.Records, store.Blobs) {
-		return FaultyRecords(records, fault), FaultyBlobs(blobs, fault)
-	}, store.Options{Inline: 100})
-	data := random(1200)
-	ref, byPosition := e.begin(int64(len(data)), false), e.begin(300, false)
-	armed.Store(true)
-	at := int64(0)
-	for _, n := range []int64{50, 100, 250, 100, 200, 500} {
-		if p, err := e.Append(e.ctx(), alice, ref, bytes.NewReader(data[at:at+n]), piece(at)); err == nil {
-			at = p.Offset
-			continue
-		}
-		p, err := e.Progress(e.ctx(), alice, ref)
-		if err != nil {
-			p, err = e.Progress(e.ctx(), alice, ref)
-		}
-		if err != nil || p.Offset != at && p.Offset != at+n {
-			t.Fatalf("%+v, %v, want %d or %d", p, err, at, at+n)
-		}
-		at = p.Offset
-		break
-	}
-	for from := int64(0); from < 300; from += 100 {
-		e.WriteAt(e.ctx(), alice, byPosition, bytes.NewReader(data[from:from+100]), from, 100, nil)
-	}
-	e.Finish(e.ctx(), alice, byPosition)
-	more = calls.Load() >= nth
-	armed.Store(false)
-	e.reboot()
-	if _, err := e.Sweep(e.ctx(), 0); err != nil {
-		t.Fatal(err)
-	}
-	if p, err := e.Progress(e.ctx(), alice, ref); err != nil || p.Offset != at {
-		t.Fatalf("%+v, %v, want %d", p, err, at)
-	}
-	if at < int64(len(data)) {
-		e.append(ref, at, data[at:])
-	}
-	for from := int64(0); from < 300; from += 100 {
-		if _, err := e.WriteAt(e.ctx(), alice, byPosition, bytes.NewReader(data[from:from+100]), from, 100, nil); err != nil && !errors.Is(err, store.ErrComplete) {
-			t.Fatal(err)
-		}
-	}
-	if _, err := e.Finish(e.ctx(), alice, byPosition); err != nil {
-		t.Fatal(err)
-	}
-	e.isWhole(ref, data, true)
-	e.isWhole(byPosition, data[:300], true)
-	e.isExact(2, int64(len(data))+300)
-	return more
 }
