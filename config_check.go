@@ -133,7 +133,7 @@ func (c *Config) checkAuth(k *configCheck) {
 	if k.failed["auth.users"] {
 		return
 	}
-	seen := make(map[string]bool)
+	seen, keys := make(map[string]bool), make(map[string]bool)
 	for i, u := range c.Auth.Users {
 		key := fmt.Sprintf("auth.users[%d]", i)
 		k.want(u.Name != "" && len(u.Name) <= 256 && !strings.Contains(u.Name, ":") && !hasControl(u.Name),
@@ -149,6 +149,11 @@ func (c *Config) checkAuth(k *configCheck) {
 		if err != nil {
 			k.problems = append(k.problems, fmt.Errorf("%s.password: %w", key, err))
 		}
+		if err := server.User(u).Check(); err != nil {
+			k.problems = append(k.problems, fmt.Errorf("%s: %w", key, err))
+		}
+		k.want(u.APIKey == "" || !keys[u.APIKey], key+".api_key", "(not shown)", "every key once")
+		keys[u.APIKey] = true
 	}
 }
 

@@ -105,7 +105,7 @@ store:
 models.upload.ttl: 2h
 auth:
   users:
-    - {name: me@example.com, password: secret, admin: true, permissions: [a, b]}
+    - {name: me@example.com, password: secret, admin: true, permissions: [VIEW_FILES, VIEW_FILE_SERVICE_SETTINGS]}
 limits: {file_size: 1048576, user_quota: 2GiB}
 apis: {tus: {enabled: false}}
 `,
@@ -119,7 +119,7 @@ apis: {tus: {enabled: false}}
 	want.Server.TrustedProxies = []string{"10.0.0.0/8", "::1"}
 	want.Server.ShutdownGrace = Duration(5 * time.Second)
 	want.Models.Upload = ModelConfig{Duration(2 * time.Hour), Duration(7 * 24 * time.Hour)}
-	want.Auth.Users = []UserConfig{{Name: "me@example.com", Password: "secret", Admin: true, Permissions: []string{"a", "b"}}}
+	want.Auth.Users = []UserConfig{{Name: "me@example.com", Password: "secret", Admin: true, Permissions: []string{"VIEW_FILES", "VIEW_FILE_SERVICE_SETTINGS"}}}
 	want.Auth.OpenSessions = true
 	want.Limits.FileSize, want.Limits.UserQuota = 1<<20, 2<<30
 	want.Tokens.MaxDownloads = 3
@@ -181,6 +181,9 @@ func TestProblems(t *testing.T) {
 		{"apis: {opentera: {devices: [{name: a}]}}", "", `apis.opentera.devices[0]: "a": a token`},
 		{"apis: {opentera: {devices: [{name: a, token: TOPSECRET}]}}", "", "apis.opentera.devices[0].token: at least 16 characters are expected"},
 		{"apis: {opentera: {participants: [{name: a, token: TOPSECRETTOPSECRET}], devices: [{name: b, token: TOPSECRETTOPSECRET}]}}", "", "apis.opentera.devices[0].token: every token once"},
+		{"auth: {users: [{name: a, password: x, permissions: [VIEW]}]}", "", `auth.users[0]: unknown permission "VIEW"; there are VIEW_FILES`},
+		{"auth: {users: [{name: a, password: x, api_key: TOPSECRET}]}", "", "auth.users[0]: api_key must have at least 16 characters"},
+		{"auth: {users: [{name: a, password: x, api_key: TOPSECRETTOPSECRET}, {name: b, password: x, api_key: TOPSECRETTOPSECRET}]}", "", "auth.users[1].api_key: \"(not shown)\": every key once"},
 		{"auth: {users: x}", "", "auth.users: a list"},
 		{"auth: {users: [x]}", "", "auth.users[0]: an object"},
 		{"auth: {forward: {url: 'http://u:TOPSECRET@host/'}}", "", "auth.forward.url: an absolute URL"},
@@ -263,10 +266,11 @@ func TestParseSize(t *testing.T) {
 	}
 }
 
-// What config prints can be read again and is the same but for the secrets.
+// What config prints can be read again and is the same but for the secrets (and
+// keys that are too short then).
 func TestWrite(t *testing.T) {
 	c := mustLoad(t, `
-auth: {users: [{name: a, password: TOPSECRET, api_key: TOPSECRET}]}
+auth: {users: [{name: a, password: TOPSECRET, api_key: TOPSECRETTOPSECRET}]}
 apis:
   extrahorizon: {clients: [{id: i, secret: TOPSECRET, consumer_key: k, consumer_secret: TOPSECRET}]}
   opentera: {participants: [{name: p, password: TOPSECRET, token: TOPSECRETTOPSECRET}], devices: [{name: d, token: OTHERTOPSECRETTOP}]}
@@ -279,8 +283,8 @@ tokens: {lease: 90s}
 	if strings.Contains(out.String(), "TOPSECRET") {
 		t.Errorf("secrets are shown:\n%s", out.String())
 	}
-	again := mustLoad(t, out.String())
-	again.Auth.Users[0].Password, again.Auth.Users[0].APIKey = "TOPSECRET", "TOPSECRET"
+	again := mustLoad(t, strings.ReplaceAll(out.String(), "api_key: (not shown)", "api_key: TOPSECRETTOPSECRET"))
+	again.Auth.Users[0].Password = "TOPSECRET"
 	again.APIs.ExtraHorizon.Clients = c.APIs.ExtraHorizon.Clients
 	again.APIs.OpenTera = c.APIs.OpenTera
 	again.Auth.Users[0].Permissions = nil

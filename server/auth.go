@@ -30,6 +30,21 @@ type User struct {
 	Permissions []string
 }
 
+// Check tells what is wrong with the API key and the permissions, without
+// repeating the key.
+func (u User) Check() error {
+	var problems []error
+	if u.APIKey != "" && len(u.APIKey) < leastKey {
+		problems = append(problems, fmt.Errorf("api_key must have at least %d characters", leastKey))
+	}
+	for _, name := range u.Permissions {
+		if _, err := permission(name); err != nil {
+			problems = append(problems, err)
+		}
+	}
+	return errors.Join(problems...)
+}
+
 // caller is what the engine knows of the account.
 func (u User) caller() store.Caller {
 	c := store.Caller{Name: u.Name, Admin: u.Admin}
@@ -198,20 +213,18 @@ func configuredAccounts(o AccountsOptions) (map[string]*account, error) {
 			acc.hash, err = parsePassword(u.Password)
 		}
 		acc.Password = "" // nobody reads it from here on
+		if err == nil {
+			err = u.Check()
+		}
 		if err == nil && u.APIKey != "" {
-			if len(u.APIKey) < leastKey || keys[u.APIKey] {
-				err = fmt.Errorf("api_key must have at least %d characters and be nobody else's", leastKey)
+			if keys[u.APIKey] {
+				err = errors.New("api_key is another's, too")
 			}
 			keys[u.APIKey] = true
 		}
 		if err != nil {
 			problems = append(problems, fmt.Errorf("user %d (%q): %w", i+1, u.Name, err))
 			continue
-		}
-		for _, name := range u.Permissions {
-			if _, err := permission(name); err != nil {
-				problems = append(problems, fmt.Errorf("user %d (%q): %w", i+1, u.Name, err))
-			}
 		}
 		if acc.hash.plain {
 			o.Log.Warn("password in plain text in the configuration; \"fileshare hash\" makes a hash of it", "user", u.Name)
@@ -346,6 +359,9 @@ func (a *Accounts) find(name string) *account {
 // Keyed implements [Directory]. Keys are found by their hash, so that the time
 // it takes tells nothing.
 func (a *Accounts) Keyed(key string) (dialect.Account, bool) {
+	if a.file != nil {
+		a.file.refresh() // who was taken out of it has no key
+	}
 	return a.table.Load().keys[sha256.Sum256([]byte(key))].directory()
 }
 
