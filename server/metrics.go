@@ -57,16 +57,17 @@ func newMetrics(s *store.Store, o Options) *metrics {
 }
 
 // routeMetrics holds the children of one route, so that a request hashes no
-// labels.
+// labels. They are made when they are first needed: the APIs have many routes,
+// and of most nobody ever calls the half.
 type routeMetrics struct {
 	m        *metrics
 	name     string
-	duration prometheus.Observer
+	duration atomic.Pointer[prometheus.Observer]
 	requests [len(methodNames)][64]atomic.Pointer[prometheus.Counter]
 }
 
 func (m *metrics) route(name string) *routeMetrics {
-	return &routeMetrics{m: m, name: name, duration: m.duration.WithLabelValues(name)}
+	return &routeMetrics{m: m, name: name}
 }
 
 const (
@@ -122,7 +123,12 @@ func (m *metrics) observe(x *exchange, method string) {
 		rm.requests[mi][si].Store(&c)
 	}
 	c.Inc()
-	rm.duration.Observe(time.Since(x.start).Seconds())
+	d := rm.duration.Load()
+	if d == nil {
+		d = new(m.duration.WithLabelValues(rm.name))
+		rm.duration.Store(d)
+	}
+	(*d).Observe(time.Since(x.start).Seconds())
 	if x.body != nil && x.body.n > 0 {
 		m.bytesIn.Add(float64(x.body.n))
 	}
