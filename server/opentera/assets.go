@@ -205,11 +205,20 @@ func (a *api) store(r *http.Request, c who, as newAsset, s *store.Session, in re
 // session finds a session that the caller may use; others are all alike to it.
 func (a *api) session(r *http.Request, c who, number int64) (*store.Session, error) {
 	s, err := a.Store.SessionByNumber(r.Context(), c.Caller, sessions, number)
+	if err != nil {
+		return nil, inaccessible(err)
+	}
+	return s, nil
+}
+
+// inaccessible makes of an error of finding a session what clients are told:
+// whether it is another's or not there at all is nobody's business.
+func inaccessible(err error) error {
 	switch store.KindOf(err) {
 	case store.NotFound, store.Expired, store.Denied:
-		return nil, store.RefuseCause(store.Denied, "Session not accessible", err)
+		return store.RefuseCause(store.Denied, "Session not accessible", err)
 	}
-	return s, err
+	return err
 }
 
 // spec is what the engine is told of an asset. It ends when the client says, but
@@ -373,6 +382,9 @@ func (a *api) single(r *http.Request, c who, ref store.Ref, err error) ([]listed
 	}
 	if err == nil && ref.Session != "" {
 		s, err = a.Store.Session(r.Context(), c.Caller, ref.Session)
+	}
+	if s != nil && s.Attrs[attrArchive] != "" {
+		err = store.Refuse(store.NotFound, "file not found")
 	}
 	switch store.KindOf(err) {
 	case store.NotFound, store.Expired, store.Used, store.Denied:

@@ -254,12 +254,11 @@ func (a *api) getSessions(w http.ResponseWriter, r *http.Request, c who) error {
 		out = append(out, a.sessionOf(s))
 	case q.Get("session_uuid") != "":
 		s, err := a.Store.Session(r.Context(), c.Caller, q.Get("session_uuid"))
-		switch store.KindOf(err) {
-		case store.NotFound, store.Expired, store.Denied:
-			return store.RefuseCause(store.Denied, "Session not accessible", err)
+		if err == nil && s.Attrs[attrArchive] != "" {
+			err = store.Refuse(store.NotFound, "session not found")
 		}
 		if err != nil {
-			return err
+			return inaccessible(err)
 		}
 		out = append(out, a.sessionOf(s))
 	default:
@@ -286,8 +285,9 @@ func (a *api) mySessions(r *http.Request, c who) ([]*store.Session, error) {
 	if page.Next != "" {
 		return nil, invalid("Too many sessions for one list")
 	}
-	slices.Reverse(page.Items)
-	return page.Items, nil
+	mine := slices.DeleteFunc(page.Items, func(s *store.Session) bool { return s.Attrs[attrArchive] != "" })
+	slices.Reverse(mine)
+	return mine, nil
 }
 
 // deleteSession removes a session and its assets.
