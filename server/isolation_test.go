@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -154,6 +155,36 @@ func faces() map[string]face {
 			as:    openTeraLogin,
 			lists: []trespass{{method: "GET", path: "/api/user/sessions", list: true}},
 		},
+		"tus": {
+			make: func(h *house, user, name string) ([]trespass, func() string) {
+				begin := func(kv ...string) string {
+					return h.tus("POST", "/tus/", user, nil, append(kv, "Upload-Metadata", "filename "+b64(name))...).want(h.t, 201).Header.Get("Location")
+				}
+				half, n := len(isolated)/2, strconv.Itoa(len(isolated))
+				done := begin("Upload-Length", n)
+				h.tus("PATCH", done, user, strings.NewReader(isolated[:half]), "Upload-Offset", "0").want(h.t, 204)
+				link := h.tus("PATCH", done, user, strings.NewReader(isolated[half:]), "Upload-Offset", strconv.Itoa(half)).want(h.t, 204).Header.Get("Upload-File")
+				open, part := begin("Upload-Length", n), begin("Upload-Length", "1", "Upload-Concat", "partial")
+				h.tus("PATCH", open, user, strings.NewReader(isolated[:half]), "Upload-Offset", "0").want(h.t, 204)
+				h.tus("PATCH", part, user, strings.NewReader("x"), "Upload-Offset", "0").want(h.t, 204)
+				var try []trespass
+				for _, url := range []string{done, open, part} {
+					at := strings.TrimPrefix(url, h.url)
+					for _, speaks := range [][]string{{"Tus-Resumable", "1.0.0", "Content-Type", offsetStream}, {"Upload-Complete", "?0", "Content-Type", partialUpload}} {
+						for _, method := range []string{"HEAD", "GET", "DELETE"} {
+							try = append(try, trespass{what: "resource", method: method, path: at, header: speaks})
+						}
+						try = append(try, trespass{what: "append", method: "PATCH", path: at, body: "mine", header: append(speaks, "Upload-Offset", strconv.Itoa(half))},
+							trespass{what: "download", method: "GET", path: strings.Replace(at, "/tus/", "/uploads/", 1) + "/info"})
+					}
+				}
+				return append(try, trespass{what: "join", method: "POST", path: "/tus/", header: []string{"Tus-Resumable", "1.0.0", "Upload-Concat", "final;" + part}}), func() string {
+					h.tus("HEAD", open, user, nil).want(h.t, 200).has(h.t, "Upload-Offset", strconv.Itoa(half))
+					h.tus("HEAD", part, user, nil).want(h.t, 200).has(h.t, "Upload-Offset", "1")
+					return string(h.do("GET", link, "", nil).body)
+				}
+			},
+		},
 		"molgenis": {
 			make: func(h *house, user, name string) ([]trespass, func() string) {
 				var m struct{ ID string }
@@ -197,7 +228,9 @@ func TestIsolation(t *testing.T) {
 	all := faces()
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		t.Run(name, func(t *testing.T) {
-			h := newHouse(t, store.Options{}, goldenOptions())
+			o := goldenOptions()
+			o.Tus = true
+			h := newHouse(t, store.Options{}, o)
 			const secret = "plans-of-bob.txt"
 			f := all[name]
 			try, still := f.make(h, "bob", secret)
