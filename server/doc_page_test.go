@@ -267,7 +267,7 @@ func TestRoutesAreDescribed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := Options{Docs: docs, Molgenis: true, OpenTera: &OpenTera{}, ExtraHorizon: &ExtraHorizon{}}
+	o := Options{Docs: docs, Tus: true, Molgenis: true, OpenTera: &OpenTera{}, ExtraHorizon: &ExtraHorizon{}}
 	s := &server{o: o, metrics: newMetrics(nil, o)}
 	variable := regexp.MustCompile(`\{[^}]*\}`)
 	served := map[string][]string{}

@@ -148,6 +148,18 @@ func (c *contract) find(r *http.Request) (*routers.Route, map[string]string, err
 			try.URL = &url.URL{Path: "/uploads/name"}
 		}
 	}
+	if p, ok := strings.CutPrefix(c.bare(r.URL.Path), "/tus"); ok {
+		// Without its slash, a session's file, the method that counts, and the
+		// other protocol.
+		id := p[strings.LastIndexByte(p, '/')+1:]
+		try.URL = &url.URL{Path: "/tus/" + id}
+		if m := r.Header.Get("X-HTTP-Method-Override"); m != "" && id != "" {
+			try.Method = strings.ToUpper(m)
+		}
+		if id == "" && r.Header.Get("Tus-Resumable") == "" && r.Header.Get("Upload-Complete") != "" {
+			try.URL.Path = "/uploads"
+		}
+	}
 	route, vars, err := c.router.FindRoute(try)
 	if errors.Is(err, routers.ErrMethodNotAllowed) && r.Method == http.MethodHead {
 		// RFC 9110 §9.3.2: HEAD is GET without the body.

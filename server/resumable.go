@@ -31,10 +31,12 @@ func (s *server) resumable() dialect.API {
 	all := dialect.Route{Post: s.createResumable, Options: s.tusOptions}
 	one := dialect.Route{Get: s.getOffset, Post: noMethod("GET, HEAD, PATCH, DELETE, OPTIONS"), Patch: s.patchUpload, Delete: s.cancelUpload, Options: s.tusOptions}
 	var routes []dialect.Route
-	for _, path := range []string{"/tus", "/tus/"} {
+	for i, path := range []string{"/tus/", "/tus"} {
+		all.Alias = i > 0
 		routes = append(routes, overridable(path, all))
 	}
-	for _, path := range []string{"/tus/{id}", "/tus/{sid}/{id}"} {
+	for i, path := range []string{"/tus/{id}", "/tus/{sid}/{id}"} {
+		one.Alias = i > 0
 		routes = append(routes, overridable(path, one))
 	}
 	return dialect.API{Name: "tus", Routes: routes, Headers: tusHeaders, Fail: s.failUpload}
