@@ -68,7 +68,7 @@ func TestGolden(t *testing.T) {
 // goldenOptions is a house in which all dialects are spoken.
 func goldenOptions() Options {
 	return Options{
-		Molgenis: true, ExtraHorizon: &ExtraHorizon{},
+		Molgenis: true, ExtraHorizon: &ExtraHorizon{}, FileSender: &FileSender{},
 		OpenTera: &OpenTera{
 			Participants: []OpenTeraCaller{{Name: "paul", Token: "0123456789abcdef-participant"}},
 			Devices:      []OpenTeraCaller{{Name: "sensor", Token: "0123456789abcdef-device"}},

@@ -30,6 +30,7 @@ type trespass struct {
 type face struct {
 	make  func(h *house, user, name string) (try []trespass, still func() string)
 	as    func(h *house, user string) []string
+	sign  func(h *house, user, method, path, body string) string // instead of as: the path with what a user signs it by
 	lists []trespass
 }
 
@@ -185,6 +186,7 @@ func faces() map[string]face {
 				}
 			},
 		},
+		"filesender": fileSenderFace(),
 		"molgenis": {
 			make: func(h *house, user, name string) ([]trespass, func() string) {
 				var m struct{ ID string }
@@ -262,10 +264,14 @@ func TestIsolation(t *testing.T) {
 func (h *house) trespass(t *testing.T, f face, user string, a trespass, secret string) {
 	t.Helper()
 	header, basic := slices.Clone(a.header), user
+	path := a.path
+	if f.sign != nil {
+		path, basic = f.sign(h, user, a.method, a.path, a.body), ""
+	}
 	if f.as != nil && user != "" {
 		header, basic = append(header, f.as(h, user)...), ""
 	}
-	got := h.do(a.method, a.path, basic, strings.NewReader(a.body), header...)
+	got := h.do(a.method, path, basic, strings.NewReader(a.body), header...)
 	where := fmt.Sprintf("%q: %s: %s %s answered %d %s", user, a.what, a.method, a.path, got.StatusCode, got.body)
 	switch {
 	case strings.Contains(string(got.body), secret), strings.Contains(string(got.body), isolated):
