@@ -22,6 +22,11 @@ run: build ## build and run the daemon with its defaults
 build: ## build ./fileshare, one static file
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o fileshare .
 
+.PHONY: man
+man: build ## write the manual page dist/fileshare.1
+	@mkdir -p dist
+	./fileshare man >dist/fileshare.1
+
 .PHONY: test
 test: packages lint ## all that CI does: lint, modules, tests with -race, every fuzz target for a moment
 	$(GO) mod verify

@@ -44,6 +44,8 @@ func TestArrows(t *testing.T) {
 	outside := map[string][]string{
 		"github.com/spf13/viper":              {"."},
 		"github.com/spf13/cobra":              {".", "cli"},
+		"github.com/schollz/progressbar/v3":   {"cli"},
+		"rsc.io/qr":                           {"cli"},
 		"github.com/robfig/cron/v3":           {"reaper"},
 		"github.com/gorilla/mux":              {"server", "server/*"},
 		"github.com/google/btree":             {"store/bolt"},

@@ -13,6 +13,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"fileshare/cli"
 )
 
 // version is set by the linker (see Makefile).
@@ -73,7 +75,13 @@ func rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "fileshare",
 		Short: "Share files for a while",
-		Long:  "Fileshare keeps files for a limited time and hands them out by link.",
+		Long: `Fileshare keeps files for a limited time and hands them out by link.
+
+  fileshare login https://files.example.com --user ann
+  fileshare put film.mp4 --ttl 7d          # prints the link
+  fileshare get LINK                       # needs no account
+
+"fileshare COMMAND --help" tells more, with examples.`,
 		// Without a command there is nothing to do: usage, and exit code 2.
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -83,8 +91,48 @@ func rootCommand() *cobra.Command {
 		SilenceErrors:     true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
-	root.AddCommand(serveCommand(), configCommand(), hashCommand(), versionCommand())
+	root.AddGroup(&cobra.Group{ID: cli.Group, Title: "Use a server:"}, &cobra.Group{ID: daemonGroup, Title: "Run one:"})
+	for _, cmd := range cli.Commands(buildVersion()) {
+		failing(cmd)
+		root.AddCommand(cmd)
+	}
+	for _, cmd := range []*cobra.Command{serveCommand(), configCommand(), hashCommand()} {
+		cmd.GroupID = daemonGroup
+		root.AddCommand(cmd)
+	}
+	root.AddCommand(versionCommand(), manCommand(root))
 	return root
+}
+
+const daemonGroup = "daemon"
+
+// failing makes failures of the errors of a command and those below it, but for
+// those of wrong usage.
+func failing(cmd *cobra.Command) {
+	if run := cmd.RunE; run != nil {
+		cmd.RunE = func(cmd *cobra.Command, args []string) error {
+			err := run(cmd, args)
+			if err != nil && !cli.IsUsage(err) {
+				return &failure{err}
+			}
+			return err
+		}
+	}
+	for _, sub := range cmd.Commands() {
+		failing(sub)
+	}
+}
+
+func manCommand(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use:    "man",
+		Short:  "Print the manual page",
+		Hidden: true,
+		Args:   cobra.NoArgs,
+		RunE: doing(func(cmd *cobra.Command) error {
+			return cli.WriteMan(cmd.OutOrStdout(), root, buildVersion())
+		}),
+	}
 }
 
 func serveCommand() *cobra.Command {

@@ -186,7 +186,7 @@ func (c *Client) do(ctx context.Context, a call) (*http.Response, error) {
 		if inner, ok := errors.AsType[*url.Error](err); ok {
 			err = inner.Err
 		}
-		return nil, fmt.Errorf("%s: %w", req.URL.Host, err)
+		return nil, &lineError{req.URL.Host, err}
 	}
 	c.reached.Store(true)
 	if answer.StatusCode >= 400 {

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -40,6 +42,24 @@ func KindOf(err error) string {
 	}
 	return ""
 }
+
+// lineError is when no answer came.
+type lineError struct {
+	host string
+	err  error
+}
+
+func (e *lineError) Error() string {
+	if op, ok := errors.AsType[*net.OpError](e.err); ok && op.Op == "dial" {
+		if cause, ok := errors.AsType[*os.SyscallError](op.Err); ok {
+			return "cannot reach " + e.host + ": " + cause.Err.Error()
+		}
+		return "cannot reach " + e.host + ": " + op.Err.Error()
+	}
+	return e.host + ": " + e.err.Error()
+}
+
+func (e *lineError) Unwrap() error { return e.err }
 
 // ErrMismatch is when the SHA-256 of what came through is not that of what was
 // sent. What arrived is thrown away, on either side.

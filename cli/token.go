@@ -1,0 +1,118 @@
+package cli
+
+import (
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"fileshare/client"
+)
+
+func tokenCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "token",
+		Short: "Make and list links to files of sessions that work a number of times",
+		Args:  cobra.NoArgs,
+		RunE:  subcommand,
+	}
+	cmd.AddCommand(tokenNewCommand(), tokenListCommand(), tokenRemoveCommand())
+	return cmd
+}
+
+// subcommand is what a command does that is only there for those below it.
+func subcommand(cmd *cobra.Command, _ []string) error {
+	return usage(`a command is expected; "%s --help" lists them`, cmd.CommandPath())
+}
+
+// fileOfSession refuses links to something else.
+func fileOfSession(r client.Ref) error {
+	if r.Session == "" || r.File == "" {
+		return usage("tokens are for files of sessions; an upload has a link of its own (fileshare put --once)")
+	}
+	return nil
+}
+
+func tokenNewCommand() *cobra.Command {
+	var spec client.TokenSpec
+	var life ttl
+	cmd := &cobra.Command{
+		Use:     "new LINK",
+		Short:   "Make a link that works once, or --downloads times",
+		Example: "  fileshare token new https://files.example.com/sessions/0b0e…/files/88e5…\n  fileshare token new --downloads 3 --ttl 2h $FILE",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, ref, err := connectTo(cmd, args[0])
+			if err == nil {
+				err = fileOfSession(ref)
+			}
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			spec.TTL = time.Duration(life)
+			t, err := c.CreateToken(cmd.Context(), ref, spec)
+			if err != nil {
+				return err
+			}
+			return printResult(cmd, t, t.URL)
+		},
+	}
+	cmd.Flags().Int64Var(&spec.MaxDownloads, "downloads", 0, "how often it works (default: the server's, once)")
+	ttlFlag(cmd, &life, "how long it works")
+	asJSON(cmd)
+	server(cmd)
+	return cmd
+}
+
+func tokenListCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "ls LINK",
+		Short:   "List the tokens of a file",
+		Example: "  fileshare token ls https://files.example.com/sessions/0b0e…/files/88e5…",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, ref, err := connectTo(cmd, args[0])
+			if err == nil {
+				err = fileOfSession(ref)
+			}
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			t := newTable(cmd, "STATE", "LEFT", "DOWNLOADS", "LINK")
+			for token, err := range c.Tokens(cmd.Context(), ref, client.Query{}) {
+				if err == nil {
+					err = t.row(token, strings.ToLower(token.State), left(token.ExpiresAt.Time, time.Now()), downloads(token.Downloads, token.MaxDownloads), token.URL)
+				}
+				if err != nil {
+					return errors.Join(err, t.end())
+				}
+			}
+			return t.end()
+		},
+	}
+	asJSON(cmd)
+	server(cmd)
+	return cmd
+}
+
+func tokenRemoveCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "rm TOKEN-LINK…",
+		Short:   "Take links back",
+		Example: "  fileshare token rm https://files.example.com/sessions/0b0e…/files/88e5…/tokens/5d1c…",
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return remove(cmd, args, func(r client.Ref) error {
+				if r.Token == "" {
+					return usage(`that is no token: "fileshare rm" removes files`)
+				}
+				return nil
+			})
+		},
+	}
+	server(cmd)
+	return cmd
+}
