@@ -79,17 +79,19 @@ type crashModel struct {
 type crashCount struct {
 	Uploads, Cut, CutWhole, Deletions, CutDeletions, Undone int // Cut: no answer; CutWhole: and yet done
 	Tokens, Bodies, CutBodies, Again                        int // Again: the body came, the kill before its settlement
+	Appends, CutAppends, Resumed                            int // Resumed: resumable uploads that outlived a daemon
 }
 
 type crashState int
 
 const (
-	crashTrying   crashState = iota // an upload without an answer
-	crashNew                        // a session's file without content
-	crashPutting                    // … and with a PUT without an answer
-	crashStored                     // acknowledged
-	crashDeleting                   // a deletion without an answer
-	crashGone                       // acknowledged, or found out after a restart
+	crashTrying    crashState = iota // an upload without an answer
+	crashNew                         // a session's file without content
+	crashPutting                     // … and with a PUT without an answer
+	crashResumable                   // a resumable upload that is not complete
+	crashStored                      // acknowledged
+	crashDeleting                    // a deletion without an answer
+	crashGone                        // acknowledged, or found out after a restart
 )
 
 type crashFile struct {
@@ -98,6 +100,10 @@ type crashFile struct {
 	path    string     // empty: not known
 	state   crashState // guarded by the model's mu, like all below
 	held    bool       // somebody works with it
+
+	resource string // of a resumable upload; empty: it is none
+	acked    int    // bytes of it that the daemon has told to have
+	sent     int    // bytes of it that it may have
 }
 
 type crashToken struct {
@@ -151,6 +157,8 @@ func (m *crashModel) load(d *e2eDaemon, rng *rand.Rand) {
 					ok = m.useToken(d, own)
 				case own.IntN(100) < m.pressure():
 					ok = m.delete(d)
+				case w < 4:
+					ok = m.resume(d, own)
 				default:
 					ok = m.upload(d, own)
 				}
@@ -374,8 +382,11 @@ func (m *crashModel) verify(d *e2eDaemon, rng *rand.Rand) {
 	for _, f := range m.files {
 		info, there := listed[f.name]
 		m.verifyFile(d, f, info, there)
-		if f.state == crashStored {
+		switch f.state {
+		case crashStored:
 			files, size = files+1, size+int64(len(f.content))
+		case crashResumable:
+			size += int64(f.acked)
 		}
 	}
 	if got := d.metric("fileshare_files"); got != files {
@@ -405,6 +416,8 @@ func (m *crashModel) verifyFile(d *e2eDaemon, f *crashFile, info api.File, there
 			f.state = crashGone
 		case info.State == "NEW":
 			f.path, f.state = e2ePath(info), crashNew
+		case info.State == "UPLOADING":
+			f.path, f.resource, f.state = e2ePath(info), "/tus/"+info.ID, crashResumable
 		default:
 			if f.state == crashTrying {
 				m.count.CutWhole++
@@ -427,6 +440,8 @@ func (m *crashModel) verifyFile(d *e2eDaemon, f *crashFile, info api.File, there
 		}
 		m.gone[f.name] = true
 		delete(m.files, f.name)
+	case crashResumable:
+		m.verifyResumable(d, f, info, there)
 	case crashNew:
 		if !there || info.State != "NEW" || e2ePath(info) != f.path {
 			m.t.Errorf("%s has no content, the list says: %v %+v", f.name, there, info)
@@ -487,14 +502,21 @@ func (m *crashModel) settle(dir string, rng *rand.Rand) {
 	m.verify(d, rng)
 	var blobs int
 	var size int64
+	pieces := 0 // that a resumable upload may have beyond its first one
 	for _, f := range m.files {
+		if f.state == crashResumable && !m.append(d, f, len(f.content)-f.acked) {
+			m.t.Errorf("%s cannot be completed", f.name)
+		}
 		if f.state == crashStored && len(f.content) > 64<<10 {
 			blobs, size = blobs+1, size+int64(len(f.content))
+			if f.resource != "" {
+				pieces += len(f.content) >> 20
+			}
 		}
 	}
 	same := func() bool {
 		n, bytes := e2eBlobs(m.t, dir)
-		return n == blobs && bytes == size
+		return n >= blobs && n <= blobs+pieces && bytes == size
 	}
 	e2eUntil(m.t, fmt.Sprintf("%d blobs of %d bytes and no orphan", blobs, size), same)
 	d.stop()
