@@ -194,6 +194,12 @@ func TestTusExtensions(t *testing.T) {
 	h.tus("GET", url, "alice", nil, "X-HTTP-Method-Override", "POST").want(t, 405).has(t, "Allow", "GET, HEAD, PATCH, DELETE, OPTIONS")
 	a = h.tus("POST", url, "alice", strings.NewReader("abc"), "Upload-Offset", "0", "X-HTTP-Method-Override", "PATCH").want(t, 204)
 	a.has(t, "Location", a.Header.Get("Upload-File"))
+	// What is there is all there is.
+	url = h.tus("POST", "/tus/", "alice", strings.NewReader("abc"), "Upload-Defer-Length", "1").want(t, 201).Header.Get("Location")
+	a = h.tus("PATCH", url, "alice", nil, "Upload-Offset", "3", "Upload-Length", "3").want(t, 204).has(t, "Upload-Offset", "3")
+	if got := h.do("GET", a.Header.Get("Upload-File"), "", nil).want(t, 200); string(got.body) != "abc" {
+		t.Errorf("%s", got.body)
+	}
 	// Checksums, in front and behind.
 	url = h.tus("POST", "/tus/", "alice", nil, "Upload-Length", "9").want(t, 201).Header.Get("Location")
 	s1, s2, s3 := sha1.Sum([]byte("abc")), sha256.Sum256([]byte("def")), md5.Sum([]byte("ghi"))
@@ -224,6 +230,12 @@ func TestTusExtensions(t *testing.T) {
 	h.tus("POST", "/tus/", "bob", nil, "Upload-Concat", concat).want(t, 403)
 	a = h.tus("POST", "/tus/", "alice", nil, "Upload-Concat", concat, "Upload-Metadata", "filename "+b64("hello.txt")).want(t, 201)
 	final := a.Header.Get("Location")
+	// The answer may have been lost: the parts are there, and the same request has the same answer.
+	h.tus("HEAD", parts[1], "alice", nil).want(t, 200).has(t, "Upload-Concat", "partial", "Upload-Offset", "6", "Upload-Length", "6")
+	h.tus("POST", "/tus/", "bob", nil, "Upload-Concat", concat).want(t, 403)
+	h.tus("POST", "/tus/", "alice", nil, "Upload-Concat", concat).want(t, 201).has(t, "Location", final, "Upload-File", a.Header.Get("Upload-File"))
+	h.tus("POST", "/tus/", "alice", nil, "Upload-Concat", "final;"+parts[1]).want(t, 409)
+	h.tus("PATCH", parts[1], "alice", strings.NewReader("x"), "Upload-Offset", "6").want(t, 409)
 	h.tus("HEAD", final, "alice", nil).want(t, 200).has(t, "Upload-Concat", concat, "Upload-Length", "11", "Upload-Offset", "11", "Upload-Metadata", "filename "+b64("hello.txt"))
 	h.tus("PATCH", final, "alice", strings.NewReader("x"), "Upload-Offset", "11").want(t, 403)
 	if got := h.do("GET", a.Header.Get("Upload-File"), "", nil).want(t, 200); string(got.body) != "hello world" {
