@@ -24,7 +24,7 @@ const mostWorkers = 256
 const tooManyErrors = 100
 
 // login is the account that the daemon is configured with.
-type login struct{ name, hash, header string }
+type login struct{ name, password, hash, header string }
 
 func newLogin() (login, error) {
 	const name, password = "bench@example.com", "correct horse battery staple"
@@ -32,7 +32,7 @@ func newLogin() (login, error) {
 	if err != nil {
 		return login{}, fmt.Errorf("hashing the password: %w", err)
 	}
-	return login{name, string(hash), "Basic " + base64.StdEncoding.EncodeToString([]byte(name+":"+password))}, nil
+	return login{name, password, string(hash), "Basic " + base64.StdEncoding.EncodeToString([]byte(name+":"+password))}, nil
 }
 
 // client is the one load generator of all small operations.

@@ -168,6 +168,7 @@ func (b *bench) groups() []group {
 		{"large uploads", largeUploadNames(), b.largeUploads},
 		{"small downloads", []string{rowGet, rowToken}, b.smallDownloads},
 		{"large downloads", []string{rowGetLarge, rowGetLarge4, rowRanges}, b.largeDownloads},
+		{"resumable", []string{rowGetResumed, rowMemResumable, rowMemPut, rowMemResumedDown, rowMemGet}, b.resumable},
 		{"whole cycle", []string{rowCycle}, b.cycle},
 		{"memory", []string{rowMemUp, rowMemDown, rowMemSmall}, b.memory},
 		{"many records", []string{rowStartClean, rowStartKilled, rowScaleGet, rowScaleToken, rowScaleUpload}, b.manyRecords},
