@@ -48,6 +48,10 @@ type Config struct {
 		Blobs      string `mapstructure:"blobs" secret:"url"`
 		InlineSize Size   `mapstructure:"inline_size"`
 		Digest     string `mapstructure:"digest"`
+		Postgres   struct {
+			Connections int64    `mapstructure:"connections"`
+			Timeout     Duration `mapstructure:"timeout"`
+		} `mapstructure:"postgres"`
 	} `mapstructure:"store"`
 	Models struct {
 		Upload     ModelConfig `mapstructure:"upload"`

@@ -15,6 +15,7 @@ import (
 
 	"fileshare/reaper"
 	"fileshare/server"
+	"fileshare/store/postgres"
 )
 
 // configCheck collects problems; keys that could not even be read are left out.
@@ -113,13 +114,26 @@ func (c *Config) checkStore(k *configCheck) {
 	s := &c.Store
 	k.want(s.Dir != "", "store.dir", s.Dir, "a directory")
 	// The values may be URLs with passwords, so they are not repeated.
-	for key, v := range map[string][2]string{"store.records": {s.Records, "bolt"}, "store.blobs": {s.Blobs, "dir"}} {
-		if v[0] != v[1] && !k.failed[key] {
-			k.problems = append(k.problems, fmt.Errorf("%s: not in this version; %s is expected", key, v[1]))
+	if s.Records != "bolt" && !k.failed["store.records"] {
+		if err := checkRecords(s.Records); err != nil {
+			k.problems = append(k.problems, fmt.Errorf("store.records: %w", err))
 		}
 	}
+	if s.Blobs != "dir" && !k.failed["store.blobs"] {
+		k.problems = append(k.problems, errors.New("store.blobs: not in this version; dir is expected"))
+	}
+	k.want(s.Postgres.Connections >= 5 && s.Postgres.Connections <= 1000, "store.postgres.connections", s.Postgres.Connections, "5 to 1000")
+	k.duration("store.postgres.timeout", s.Postgres.Timeout, time.Second)
 	k.want(s.InlineSize >= 0 && s.InlineSize <= 1<<20, "store.inline_size", s.InlineSize, "0 to 1MiB")
 	k.oneOf("store.digest", s.Digest, "sha256", "none")
+}
+
+// checkRecords checks a store.records that is not bolt.
+func checkRecords(text string) error {
+	if !strings.HasPrefix(text, "postgres://") && !strings.HasPrefix(text, "postgresql://") {
+		return errors.New("bolt or a URL like postgres://user:password@host/database?sslmode=verify-full is expected")
+	}
+	return postgres.Check(text)
 }
 
 func (c *Config) checkAuth(k *configCheck) {

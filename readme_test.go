@@ -131,15 +131,19 @@ func runCommands(t *testing.T, bin string, blocks, scripts []string) (metrics st
 	return metrics
 }
 
-// checkNginx lets nginx look at a server, and expects it to be the tested one.
+// checkNginx lets nginx look at a server, and expects it to be a tested one.
 func checkNginx(t *testing.T, server string) {
 	t.Helper()
-	tested, err := os.ReadFile("testdata/nginx/kept.conf")
+	file := "testdata/nginx/kept.conf"
+	if strings.HasPrefix(server, "upstream") {
+		file = "testdata/nginx/nodes.conf"
+	}
+	tested, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(string(tested), server); diff != "" {
-		t.Errorf("not testdata/nginx/kept.conf (-tested +README):\n%s", diff)
+		t.Errorf("not %s (-tested +README):\n%s", file, diff)
 	}
 	dir := t.TempDir()
 	path := filepath.Join(dir, "nginx.conf")

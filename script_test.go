@@ -62,15 +62,30 @@ import (
 //	open-valve                           lets all through
 //	parallel-get N C URL FILE            N concurrent GETs over C connections; prints how often each status came, and how
 //	                                     often all of FILE
+//
+// They run over every pair of backends that pairs has.
 func testScripts(t *testing.T, bin string) {
+	for _, p := range pairs(t) {
+		t.Run(p.name, func(t *testing.T) { p.run(t, bin) })
+	}
+}
+
+func (p pair) run(t *testing.T, bin string) {
 	testscript.Run(t, testscript.Params{
-		Dir:                "testdata/script",
+		Dir:                p.dir(),
+		Files:              p.files(),
 		RequireUniqueNames: true,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("PATH", bin+string(os.PathListSeparator)+e.Getenv("PATH"))
 			e.Setenv("GORACE", "halt_on_error=1")
-			e.Values[scriptKey{}] = &script{bin: bin, daemons: make(map[string]*scriptDaemon)}
+			e.Values[scriptKey{}] = &script{bin: bin, pair: p, daemons: make(map[string]*scriptDaemon)}
 			return nil
+		},
+		Condition: func(condition string) (bool, error) {
+			if condition == "shared" { // daemons may share the records
+				return p.shared, nil
+			}
+			return false, fmt.Errorf("unknown condition %s", condition)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"daemon":       command(1, cmdDaemon),
@@ -104,6 +119,7 @@ type scriptKey struct{}
 // script is the state of one script.
 type script struct {
 	bin     string
+	pair    pair
 	daemons map[string]*scriptDaemon
 	begun   net.Conn // by begin-get
 	valve   *valve
@@ -143,6 +159,11 @@ func cmdDaemon(ts *testscript.TestScript, args []string) error {
 	}
 	d.isTLS = slices.ContainsFunc(d.env, func(kv string) bool { return strings.HasPrefix(kv, "FILESHARE_SERVER_TLS_CERT=") })
 	s.daemons[name] = d
+	backends, err := s.pair.fresh()
+	if err != nil {
+		return err
+	}
+	d.env = append(backends, d.env...)
 	return startDaemonOf(ts, name, d)
 }
 

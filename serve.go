@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -24,8 +23,6 @@ import (
 	"fileshare/reaper"
 	"fileshare/server"
 	"fileshare/store"
-	"fileshare/store/bolt"
-	"fileshare/store/dir"
 )
 
 // ballast is counted by the garbage collector and never touched, so that it
@@ -46,30 +43,19 @@ func serve(ctx context.Context, c *Config, stderr io.Writer, signals <-chan os.S
 		}
 	}
 
-	// Backends. The records come first: their lock keeps a second daemon off
-	// the directory before anything else in it is touched.
-	if err := makeDir(c.Store.Dir); err != nil {
+	// Backends.
+	b, err := openBackends(ctx, c, log)
+	if err != nil {
 		return err
 	}
-	records, err := bolt.Open(c.Store.Dir, bolt.Options{})
-	if errors.Is(err, bolt.ErrInUse) {
-		return fmt.Errorf("the data directory %s is in use by another daemon", c.Store.Dir)
-	} else if err != nil {
-		return fmt.Errorf("opening the records in %s: %w", c.Store.Dir, err)
-	}
-	defer stopping("the records", records.Close)
-	blobs, err := dir.Open(filepath.Join(c.Store.Dir, "blobs"))
-	if err != nil {
-		return fmt.Errorf("opening the blobs in %s: %w", c.Store.Dir, err)
-	}
-	defer stopping("the blobs", blobs.Close)
+	defer stopping("the backends", b.close)
 
 	// Engine.
 	o := c.storeOptions(log)
-	o.Free = blobs.Free
-	engine, err := store.New(ctx, records, blobs, o)
+	o.Free = b.free
+	engine, err := store.New(ctx, b.records, b.blobs, o)
 	if err != nil {
-		return fmt.Errorf("starting the engine on %s: %w", records.Path(), err)
+		return fmt.Errorf("starting the engine on %s: %w", b.where, err)
 	}
 	defer stopping("the engine", engine.Close)
 
@@ -94,9 +80,8 @@ func serve(ctx context.Context, c *Config, stderr io.Writer, signals <-chan os.S
 	// Reaper.
 	housekeeping, err := reaper.New(reaper.Options{
 		Schedule: c.Reaper.Schedule, Purge: engine.Purge, Observe: server.NewReaperMetrics(registry).Observe,
-		SweepSchedule: c.Reaper.Sweep, Sweep: engine.Sweep, Exclusive: true,
-		Compact: func(ctx context.Context) error { _, err := records.Compact(ctx); return err },
-		Log:     log,
+		SweepSchedule: c.Reaper.Sweep, Sweep: engine.Sweep, Exclusive: !c.shared(),
+		Compact: b.compact, Log: log,
 	})
 	if err != nil {
 		return err
@@ -172,7 +157,7 @@ func makeDir(path string) error {
 
 // storeOptions is the engine's part of the configuration.
 func (c *Config) storeOptions(log *slog.Logger) store.Options {
-	return store.Options{
+	o := store.Options{
 		UploadTTL:        time.Duration(c.Models.Upload.TTL),
 		MaxUploadTTL:     time.Duration(c.Models.Upload.MaxTTL),
 		UnfinishedTTL:    time.Duration(c.Models.Unfinished.TTL),
@@ -190,11 +175,15 @@ func (c *Config) storeOptions(log *slog.Logger) store.Options {
 		Tombstones:       time.Duration(c.Reaper.Tombstones),
 		Inline:           cmp.Or(int64(c.Store.InlineSize), -1), // 0 would be the engine's default
 		NoDigest:         c.Store.Digest == "none",
-		Exclusive:        true, // the records are locked
+		Exclusive:        !c.shared(), // bolt's are locked
 		EventKeep:        time.Duration(c.Events.Keep),
 		Recipients:       notify.Recipients(c.hooks()),
 		Log:              log,
 	}
+	if c.shared() {
+		o.LateWrites = lateWrites
+	}
+	return o
 }
 
 // web is the HTTP server over its listeners.

@@ -90,6 +90,7 @@ func testTus(t *testing.T, bin string) {
 	}
 	endpoint := "http://" + addr + "/tus/"
 	for mode, want := range map[string]map[string]any{
+		"draft":     {"status": 200.0, "sha256": sum, "resumedAt": float64(2 << 20)},
 		"terminate": {"head": 404.0, "link": 404.0},
 		"refused":   {"large": 413.0, "password": 401.0, "unknown": 404.0},
 	} {
@@ -108,12 +109,23 @@ func testTus(t *testing.T, bin string) {
 		if err != nil {
 			t.Fatalf("%v\n%s", err, stderrOf(err))
 		}
-		want := map[string]any{"whole": sum, "checksum": sum, "offset": float64(2 << 20), "resumed": sum, "wrong": 409.0}
+		want := map[string]any{"whole": sum, "checksum": sum, "offset": float64(2 << 20), "resumed": sum, "wrong": 409.0, "unknown": 404.0, "large": 413.0}
 		if d := cmp.Diff(want, tusResult(t, out)); d != "" {
 			t.Error(d)
 		}
 	})
-	t.Run("killed", func(t *testing.T) { testTusKilled(t, bin, env) })
+	t.Run("expired", func(t *testing.T) {
+		_, addr := serveFor(t, bin, append(env, "FILESHARE_MODELS_UNFINISHED_TTL=1s")...)
+		out, err := tusCommand(t, 2*patience, "node", "testdata/js/tus.mjs", "expired", "http://"+addr+"/tus/", file).Output()
+		if err != nil {
+			t.Fatalf("%v\n%s", err, stderrOf(err))
+		}
+		if d := cmp.Diff(map[string]any{"expired": 410.0}, tusResult(t, out)); d != "" {
+			t.Error(d)
+		}
+	})
+	t.Run("killed", func(t *testing.T) { testTusKilled(t, bin, env, "node", "testdata/js/tus.mjs", "whole") })
+	t.Run("killed tuspy", func(t *testing.T) { testTusKilled(t, bin, env, "/usr/bin/python3", "testdata/tus.py") })
 	t.Run("cut", func(t *testing.T) { testTusCut(t, addr) })
 }
 
@@ -135,7 +147,7 @@ func stderrOf(err error) string {
 
 // The daemon is killed in the middle of an upload and started again: the client
 // goes on.
-func testTusKilled(t *testing.T, bin string, env []string) {
+func testTusKilled(t *testing.T, bin string, env []string, client ...string) {
 	const size = 64 << 20
 	file, sum := randomFile(t, size)
 	dir := t.TempDir()
@@ -144,7 +156,7 @@ func testTusKilled(t *testing.T, bin string, env []string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { p.end(syscall.SIGKILL) })
-	cmd := tusCommand(t, 4*patience, "node", "testdata/js/tus.mjs", "whole", "http://"+addr+"/tus/", file, strconv.Itoa(4<<20))
+	cmd := tusCommand(t, 4*patience, client[0], append(client[1:], "http://"+addr+"/tus/", file, strconv.Itoa(4<<20))...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.StdoutPipe()

@@ -328,7 +328,15 @@ func (a *Accounts) login(ctx context.Context, name, password string, from func()
 }
 
 // Account implements [Directory].
-func (a *Accounts) Account(name string) (dialect.Account, bool) { return a.find(name).directory() }
+func (a *Accounts) Account(name string) (dialect.Account, bool) {
+	if acc := a.find(name); acc != nil && acc.Name == name {
+		return acc.directory()
+	}
+	return a.unlisted(name).directory()
+}
+
+// Find implements [Directory].
+func (a *Accounts) Find(name string) (dialect.Account, bool) { return a.find(name).directory() }
 
 // Key implements [Directory].
 func (a *Accounts) Key(name string) (dialect.Account, string, bool) {
@@ -350,10 +358,19 @@ func (a *Accounts) find(name string) *account {
 	if acc == nil {
 		acc = t.emails[name]
 	}
-	if acc == nil && a.forward != nil && checkName(name) == nil {
-		acc = &account{User: User{Name: name}} // nobody but the endpoint knows whether there is one
+	if acc == nil {
+		acc = a.unlisted(name)
 	}
 	return acc
+}
+
+// unlisted is an account that auth.forward judges, which alone knows whether
+// there is one; nil where nobody is asked.
+func (a *Accounts) unlisted(name string) *account {
+	if a.forward == nil || checkName(name) != nil {
+		return nil
+	}
+	return &account{User: User{Name: name}}
 }
 
 // Keyed implements [Directory]. Keys are found by their hash, so that the time

@@ -49,6 +49,29 @@ func TestKeys(t *testing.T) {
 	}
 }
 
+// What was written down names an account exactly: an address that is the name of
+// one that has gone, or of one that is judged elsewhere, is not taken for it.
+func TestAccountIsNoAddress(t *testing.T) {
+	users := []User{{Name: "bob", Email: "sub@example.com", Password: cheap(t, "x"), Admin: true}}
+	a := newAccounts(t, AccountsOptions{Users: users})
+	if acc, ok := a.Account("sub@example.com"); ok {
+		t.Errorf("%+v", acc)
+	}
+	if acc, ok := a.Find("sub@example.com"); !ok || acc.Name != "bob" {
+		t.Errorf("%+v, %v", acc, ok)
+	}
+	if acc, ok := a.Account("bob"); !ok || !acc.Admin {
+		t.Errorf("%+v, %v", acc, ok)
+	}
+	a = newAccounts(t, AccountsOptions{Users: users, Forward: Forward{URL: "http://127.0.0.1:1/"}})
+	if acc, ok := a.Account("sub@example.com"); !ok || acc.Caller != (store.Caller{Name: "sub@example.com"}) {
+		t.Errorf("%+v, %v", acc, ok)
+	}
+	if acc, ok := a.Find("sub@example.com"); !ok || acc.Name != "bob" {
+		t.Errorf("%+v, %v", acc, ok)
+	}
+}
+
 // Who is taken out of the htpasswd file has no key any more.
 func TestKeyGoesWithThePassword(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "htpasswd")

@@ -103,6 +103,7 @@ func (s *server) host() dialect.Host {
 		Basic:     s.basic,
 		Password:  s.password,
 		Account:   func(name string) (dialect.Account, bool) { return s.directory().Account(name) },
+		Find:      func(name string) (dialect.Account, bool) { return s.directory().Find(name) },
 		Key:       func(name string) (dialect.Account, string, bool) { return s.directory().Key(name) },
 		Keyed:     func(key string) (dialect.Account, bool) { return s.directory().Keyed(key) },
 		TTL: func(r *http.Request) (*time.Duration, error) {
@@ -133,10 +134,12 @@ func (s *server) basic(r *http.Request) (store.Caller, error) {
 
 // Directory is an Authenticator that tells of accounts without a password.
 type Directory interface {
-	// Account finds an account by its name, or by its email address where no
-	// name is that.
+	// Account returns the account of exactly this name.
 	Account(name string) (dialect.Account, bool)
-	// Key is Account, with the account's API key.
+	// Find finds an account by its name, or by its email address where no name
+	// is that.
+	Find(name string) (dialect.Account, bool)
+	// Key is Find, with the account's API key.
 	Key(name string) (dialect.Account, string, bool)
 	// Keyed finds the account that has an API key.
 	Keyed(key string) (dialect.Account, bool)
@@ -145,6 +148,7 @@ type Directory interface {
 type nobody struct{}
 
 func (nobody) Account(string) (dialect.Account, bool)     { return dialect.Account{}, false }
+func (nobody) Find(string) (dialect.Account, bool)        { return dialect.Account{}, false }
 func (nobody) Key(string) (dialect.Account, string, bool) { return dialect.Account{}, "", false }
 func (nobody) Keyed(string) (dialect.Account, bool)       { return dialect.Account{}, false }
 

@@ -83,6 +83,8 @@ func (namesOnly) Account(name string) (dialect.Account, bool) {
 	return dialect.Account{Caller: callerNamed(name)}, name == "alice" || name == "bob" || name == "root"
 }
 
+func (a namesOnly) Find(name string) (dialect.Account, bool) { return a.Account(name) }
+
 // Key is the name and "'s key".
 func (a namesOnly) Key(name string) (dialect.Account, string, bool) {
 	acc, ok := a.Account(name)

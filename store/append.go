@@ -120,6 +120,9 @@ func (a *appender) begin(ctx context.Context) error {
 		if err := s.tell(f, a.piece.Length); err != nil {
 			return err
 		}
+		if u.complete() { // it will be when the end of the body is seen, in commit
+			u.length = -1
+		}
 		if n := a.piece.Size; n >= 0 {
 			switch end := u.got + n; {
 			case u.length >= 0 && end > u.length, u.length >= 0 && a.piece.Last && end != u.length:
@@ -161,8 +164,8 @@ func (a *appender) stretch(ctx context.Context) error {
 	u := a.found.file.open
 	in := &inflow{r: a.body, room: -1, strict: a.piece.Check != nil, least: joinBelow(u.pieces), begin: time.Now(), done: &a.writer.settling}
 	in.done.Store(false)
-	if u.length >= 0 {
-		in.room, in.over = u.length-a.offset, errLength()
+	if length := max(u.length, a.piece.Length); length >= 0 {
+		in.room, in.over = length-a.offset, errLength()
 	}
 	if most := a.s.o.FileSize; most > 0 && (in.room < 0 || most-a.offset < in.room) {
 		in.room, in.over = most-a.offset, errTooLarge(most)
@@ -278,7 +281,10 @@ func (a *appender) commit(ctx context.Context, content *Content, prefix, n int64
 		if u.epoch != a.epoch || u.got != a.offset {
 			return errSuperseded
 		}
-		if u.length >= 0 && n > u.length-u.got { // the length was told meanwhile
+		if err := s.tell(f, a.piece.Length); err != nil {
+			return err
+		}
+		if u.length >= 0 && n > u.length-u.got { // it was told meanwhile
 			return errLength()
 		}
 		u.writing = !a.ended

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -11,16 +12,20 @@ import (
 const mostParts = 1000
 
 // Concat makes an upload of parts (Begin.Part) that are complete, in their
-// order. No byte is copied: the parts are used up by it, in the same Update, so
-// that no two files ever share a content. Asking again with the same parts is
-// refused (NotFound), unless nothing was made of them. The digest is computed as
-// Finish does it.
+// order. No byte is copied but of small pieces: the parts are used by it, in the
+// same Update, so that no two files ever share a content. What is left of a part
+// stays as long as an unfinished upload does: asking again for the same parts in
+// the same order gives the file that was made of them, anything else with one of
+// them is refused (Conflict). The digest is computed as Finish does it.
 func (s *Store) Concat(ctx context.Context, c Caller, spec FileSpec, parts []Ref) (*Progress, error) {
 	if err := s.permit(c, toUpload, nil); err != nil {
 		return nil, err
 	}
 	if len(parts) < 1 || len(parts) > mostParts {
 		return nil, Refuse(Invalid, fmt.Sprintf("1 to %d parts are needed", mostParts))
+	}
+	if p, err := s.concatenated(ctx, c, parts); p != nil || err != nil {
+		return p, err
 	}
 	now := s.now()
 	f := &found{fileKey: newKey(now), file: &fileRec{owner: c.Name, ttl: s.o.UploadTTL, created: now}}
@@ -70,18 +75,51 @@ func (s *Store) Concat(ctx context.Context, c Caller, spec FileSpec, parts []Ref
 		}
 		return s.index(tx, f)
 	})
+	if errors.Is(err, errPartUsed) { // maybe by the same request
+		if p, _ := s.concatenated(ctx, c, parts); p != nil {
+			return p, nil
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
 	return s.progress(f, 0), nil
 }
 
-// takeOver makes the pieces of parts those of a new file, and removes the parts.
-// Who owns the new file has to pay for what was another's.
+var errPartUsed = Refuse(Conflict, "a part is used already")
+
+// concatenated finds the file that was made of just these parts; nil if they are
+// not all used.
+func (s *Store) concatenated(ctx context.Context, c Caller, refs []Ref) (p *Progress, err error) {
+	err = s.view(ctx, func(tx Tx) error {
+		p = nil
+		var whole Key
+		for i, ref := range refs {
+			f, err := s.openFile(tx, c, Ref{File: ref.File}, s.now())
+			if err != nil {
+				return err
+			}
+			u := f.file.open
+			if u == nil || !u.used() || u.place != int64(i) || u.parts != int64(len(refs)) || i > 0 && u.whole != whole {
+				return nil
+			}
+			whole = u.whole
+		}
+		f, err := s.openFile(tx, c, Ref{File: s.ids.id(whole)}, s.now())
+		if err == nil {
+			p = s.progress(f, 0)
+		}
+		return err
+	})
+	return p, err
+}
+
+// takeOver makes the pieces of parts those of a new file, and notes in the parts
+// that they are used. Who owns the new file has to pay for what was another's.
 func (s *Store) takeOver(tx Tx, f *found, parts []*found, all []piece, now time.Time) error {
 	f.file.open = &unfinished{}
 	d := newDropper(s, now)
-	for _, part := range parts {
+	for i, part := range parts {
 		n := part.file.open.got
 		f.file.open.got += n
 		if owner := part.owner(); owner != f.file.owner && n > 0 {
@@ -99,8 +137,10 @@ func (s *Store) takeOver(tx Tx, f *found, parts []*found, all []piece, now time.
 				return err
 			}
 		}
-		part.file.open = nil // its content is not removed with it
-		if err := d.drop(tx, part.fileKey, part.file, deleted); err != nil {
+		u := part.file.open
+		u.pieces, u.whole, u.place, u.parts = 0, f.fileKey, int64(i), int64(len(parts))
+		part.file.touch(now, s.o.UnfinishedTTL)
+		if err := putFile(tx, part.fileKey, part.file); err != nil {
 			return err
 		}
 	}
@@ -125,6 +165,8 @@ func (s *Store) parts(tx Tx, c Caller, refs []Ref) (found []*found, all []piece,
 		switch u := f.file.open; {
 		case u == nil || !u.part:
 			return nil, nil, Refuse(Invalid, "only uploads that were begun as parts can be joined")
+		case u.used():
+			return nil, nil, errPartUsed
 		case !u.complete():
 			return nil, nil, Refuse(Conflict, "a part is not complete")
 		case seen[f.fileKey]:

@@ -23,7 +23,16 @@ type unfinished struct {
 	tail    bool   // the bytes are a record of their own and no blob
 	hash    []byte // state of SHA-256 after got bytes; in order only
 	want    []byte // SHA-256 that the whole must have, nil = any
+
+	// A part that was used is what remains of it, without content: so that who
+	// has not heard of it can ask, and ask for the same again.
+	whole Key   // the file that was made of it, zero: not used
+	place int64 // of that file's parts
+	parts int64 // how many it has
 }
+
+// used tells that a part has become one of a whole.
+func (u *unfinished) used() bool { return !u.whole.zero() }
 
 // complete tells whether nothing is missing any more, which only parts are
 // while they are unfinished.
@@ -39,6 +48,9 @@ func (u *unfinished) encode() []byte {
 	e.uint(6, flag(u.writing)|flag(u.part)<<1|flag(u.tail)<<2|1<<3) // never nothing
 	e.bytes(7, u.hash)
 	e.bytes(8, u.want)
+	e.key(9, u.whole)
+	e.uint(10, uint64(u.place))
+	e.uint(11, uint64(u.parts))
 	return e
 }
 
@@ -65,6 +77,12 @@ func decodeUnfinished(b []byte) (*unfinished, error) {
 			u.hash = slices.Clone(x.raw)
 		case 8:
 			u.want = slices.Clone(x.raw)
+		case 9:
+			u.whole = x.key()
+		case 10:
+			u.place = int64(x.v)
+		case 11:
+			u.parts = int64(x.v)
 		}
 	}
 	return u, nil

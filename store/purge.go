@@ -352,6 +352,9 @@ func (d *dropper) drop(tx Tx, key Key, rec *fileRec, why reason) error {
 // content removes the content of a file and gives back its room.
 func (d *dropper) content(tx Tx, key Key, rec *fileRec) error {
 	u := d.back[rec.owner]
+	if rec.open != nil && rec.open.used() {
+		return nil
+	}
 	if rec.open != nil {
 		d.back[rec.owner] = usageRec{u.files, u.bytes + rec.open.got}
 		return d.s.abandon(tx, key, rec.open, d.now)

@@ -344,6 +344,8 @@ func text(letter byte, value string) []byte {
 // bytes is how many bytes are stored of a file.
 func (f *fileRec) bytes() int64 {
 	switch {
+	case f.open != nil && f.open.used():
+		return 0
 	case f.open != nil:
 		return f.open.got
 	case f.stored:

@@ -106,6 +106,9 @@ func (s *Store) receivePiece(ctx context.Context, f *found, r io.Reader, offset,
 func (s *Store) place(tx Tx, f *found, content *Content, offset int64, now time.Time) error {
 	u := f.file.open
 	size := content.size
+	if u.used() {
+		return errComplete()
+	}
 	if err := u.fits(offset, size); err != nil {
 		return err
 	}

@@ -65,10 +65,14 @@ type Host struct {
 	// wrong, RateLimited after too many wrong ones.
 	Password func(r *http.Request, name, password string) (store.Caller, error)
 
-	// Account finds an account by its name, or by its email address where no
-	// name is that.
+	// Account returns the account of exactly this name: what a login or a record
+	// names.
 	Account func(name string) (Account, bool)
-	// Key finds an account as Account does, with its API key: to check what was
+	// Find finds an account by what people type: its name, or its email address
+	// where no name is that. It is not for what we have written down: the account
+	// of that name may have gone, and the address be another's.
+	Find func(name string) (Account, bool)
+	// Key finds an account as Find does, with its API key: to check what was
 	// signed with it. Empty: it has none.
 	Key func(name string) (Account, string, bool)
 	// Keyed finds the account that has an API key.

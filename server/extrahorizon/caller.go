@@ -76,7 +76,7 @@ func (a *api) account(name string) (dialect.Account, error) {
 
 // password checks a password; an account may be named by its email address.
 func (a *api) password(r *http.Request, name, password string) (dialect.Account, error) {
-	if who, ok := a.Account(name); ok {
+	if who, ok := a.Find(name); ok {
 		name = who.Name
 	}
 	c, err := a.Password(r, name, password)

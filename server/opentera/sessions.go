@@ -236,7 +236,7 @@ func (a *api) memberBy(c who, k kind, key string) (who, bool) {
 	if k != user {
 		return a.numbered(k, key)
 	}
-	acc, ok := a.Account(key)
+	acc, ok := a.Find(key)
 	return a.account(acc.Caller), ok
 }
 

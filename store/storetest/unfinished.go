@@ -449,30 +449,49 @@ func testConcat(t *testing.T, open Pair) {
 	}
 	_, err := e.Concat(e.ctx(), bob, spec, refs)
 	e.want(err, store.Denied, "not yours")
-	var wins atomic.Int64
-	var whole store.Ref
+	var ids [4]string // who asks again has not heard the answer
 	var wg sync.WaitGroup
-	for range 4 {
+	for i := range ids {
 		wg.Go(func() {
 			p, err := e.Concat(e.ctx(), alice, spec, refs)
-			switch {
-			case err == nil:
-				wins.Add(1)
-				whole = store.Ref{File: p.File.ID}
-			case store.KindOf(err) != store.NotFound:
+			if err != nil {
 				t.Error(err)
+				return
 			}
+			ids[i] = p.File.ID
 		})
 	}
 	wg.Wait()
-	if wins.Load() != 1 {
-		t.Fatalf("%d times joined", wins.Load())
+	for _, id := range ids {
+		if id != ids[0] {
+			t.Fatalf("joined more than once: %v", ids)
+		}
+	}
+	whole := store.Ref{File: ids[0]}
+	e.isWhole(whole, data, true)
+	for _, bad := range [][]store.Ref{refs[1:], {refs[1], refs[0], refs[2], refs[3], refs[4]}, {refs[0], open1}, {e.begin(0, true), refs[0]}} {
+		if _, err := e.Concat(e.ctx(), alice, spec, bad); store.KindOf(err) != store.Conflict {
+			t.Errorf("%v: %v", bad, err)
+		}
+	}
+	_, err = e.Concat(e.ctx(), bob, spec, refs)
+	e.want(err, store.Denied, "not yours")
+	for _, ref := range refs {
+		p, err := e.Progress(e.ctx(), alice, ref)
+		if err != nil || !p.Part || !p.Complete() {
+			t.Errorf("%+v, %v", p, err)
+		}
+		if p.Length > 0 {
+			_, err = e.WriteAt(e.ctx(), alice, ref, bytes.NewReader(make([]byte, p.Length)), 0, p.Length, nil)
+			e.want(err, store.Conflict, "")
+		}
+		_, err = e.Append(e.ctx(), alice, ref, bytes.NewReader(nil), piece(p.Offset))
+		e.want(err, store.Conflict, "the upload is complete")
+	}
+	if err := e.DeleteFile(e.ctx(), alice, refs[3]); err != nil {
+		t.Error(err)
 	}
 	e.isWhole(whole, data, true)
-	for _, ref := range refs {
-		_, err := e.Progress(e.ctx(), alice, ref)
-		e.want(err, store.NotFound, "upload not found")
-	}
 	if err := e.DeleteFile(e.ctx(), alice, open1); err != nil {
 		t.Fatal(err)
 	}

@@ -107,6 +107,9 @@ func (m *model) write() {
 		n = size - u.at
 	}
 	p := piece(u.at)
+	if u.length < 0 && rapid.Bool().Draw(m.rt, "tell") {
+		p.Length = size
+	}
 	var body io.Reader = bytes.NewReader(u.data[u.at : u.at+n])
 	how := rapid.SampledFrom([]string{"plain", "sized", "wrong offset", "cut", "checked", "bad check", "too much"}).Draw(m.rt, "how")
 	want := error(nil)
@@ -124,13 +127,18 @@ func (m *model) write() {
 		p.Check = func() error { return errCut }
 		want, n = errCut, 0
 	case "too much":
-		if u.length < 0 {
+		if u.length < 0 && p.Length < 0 {
 			return
 		}
-		body, want, n = bytes.NewReader(make([]byte, u.length-u.at+1)), store.ErrLength, 0
+		body, want, n = bytes.NewReader(make([]byte, size-u.at+1)), store.ErrLength, 0
 	}
 	if u.complete() {
 		want, n = store.ErrComplete, 0
+	} else if p.Length >= 0 && how != "wrong offset" {
+		// What is told stays, but for what would be complete with no byte more.
+		if u.at < size || want == nil || how == "cut" {
+			u.length = size
+		}
 	}
 	got, err := m.Append(m.ctx(), alice, u.ref, body, p)
 	if _, ok := want.(*store.OffsetError); ok {

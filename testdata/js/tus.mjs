@@ -48,6 +48,22 @@ const modes = {
     const source = stream().pipe(new (await import('node:stream')).PassThrough())
     return get((await upload(source, { uploadLengthDeferred: true, chunkSize: 1 << 20 })).link)
   },
+  // The IETF's draft, as far as this client speaks it: interop version 6.
+  async draft() {
+    let first
+    const at = { endpoint: new URL('../uploads?ttl=600', endpoint).href, protocol: 'ietf-draft-05' }
+    const { url, offset } = await new Promise((resolve, reject) => {
+      upload(stream(), {
+        ...at, chunkSize: 1 << 20, onError: reject,
+        onChunkComplete: (size, sent) => { if (sent >= 2 << 20) first.abort().then(() => resolve({ url: first.url, offset: sent })) },
+      }, u => { first = u }).catch(reject)
+    })
+    const { upload: done } = await upload(stream(), { ...at, uploadUrl: url })
+    const head = await fetch(done.url, { method: 'HEAD', headers: { Authorization: authorization } })
+    if (head.headers.get('upload-complete') !== '?1') throw new Error('not complete')
+    const { status, sha256 } = await get(head.headers.get('upload-file'))
+    return { status, sha256, resumedAt: offset }
+  },
   async override() { return get((await upload(stream(), { overridePatchMethod: true })).link) },
   // Paused in the middle, gone on with by another process's knowledge: the address.
   async resume() {
@@ -62,6 +78,18 @@ const modes = {
     const head = await fetch(url, { method: 'HEAD', headers: { 'Tus-Resumable': '1.0.0', Authorization: authorization } })
     const done = await upload(stream(), { uploadUrl: url })
     return { ...await get(done.link), resumedAt: Number(head.headers.get('upload-offset')) }
+  },
+  // A daemon that gives uploads up after a second.
+  async expired() {
+    const headers = { 'Tus-Resumable': '1.0.0', Authorization: authorization }
+    const url = (await fetch(endpoint, { method: 'POST', headers: { ...headers, 'Upload-Length': '10' } })).headers.get('location')
+    while ((await fetch(url, { method: 'HEAD', headers })).ok) await new Promise(resolve => setTimeout(resolve, 200))
+    try {
+      await upload(stream(), { endpoint: null, uploadUrl: url, retryDelays: [] })
+      return { expired: 'accepted' }
+    } catch (e) {
+      return { expired: e.originalResponse?.getStatus() ?? String(e) }
+    }
   },
   async terminate() {
     const { upload: u, link } = await upload(stream(), {})

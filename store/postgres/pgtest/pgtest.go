@@ -187,26 +187,27 @@ func (s *Server) URL(schema string) string {
 	return "postgres://postgres@/postgres?" + url.Values{"host": {s.dir}, "sslmode": {"disable"}, "search_path": {schema}}.Encode()
 }
 
-// Schema makes an empty schema, which is as good as a database and made in no
-// time, and returns its URL. It goes with the server.
-func (s *Server) Schema(t testing.TB) string {
-	t.Helper()
+// NewSchema makes an empty schema, which is as good as a database and made in
+// no time, and returns its URL. It goes with the server.
+func (s *Server) NewSchema() (string, error) {
 	name := fmt.Sprintf("t%d", s.made.Add(1))
-	s.Exec(t, "CREATE SCHEMA "+name)
-	return s.URL(name)
-}
-
-// Exec runs a statement as an administrator.
-func (s *Server) Exec(t testing.TB, sql string) {
-	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	c, err := pgx.Connect(ctx, s.URL("public"))
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
 	defer func() { _ = c.Close(ctx) }()
-	if _, err := c.Exec(ctx, sql); err != nil {
+	_, err = c.Exec(ctx, "CREATE SCHEMA "+name)
+	return s.URL(name), err
+}
+
+// Schema is NewSchema for a test.
+func (s *Server) Schema(t testing.TB) string {
+	t.Helper()
+	url, err := s.NewSchema()
+	if err != nil {
 		t.Fatal(err)
 	}
+	return url
 }
