@@ -50,13 +50,28 @@ type lineError struct {
 }
 
 func (e *lineError) Error() string {
-	if op, ok := errors.AsType[*net.OpError](e.err); ok && op.Op == "dial" {
-		if cause, ok := errors.AsType[*os.SyscallError](op.Err); ok {
-			return "cannot reach " + e.host + ": " + cause.Err.Error()
-		}
-		return "cannot reach " + e.host + ": " + op.Err.Error()
+	op, ok := errors.AsType[*net.OpError](e.err)
+	if ok && op.Op == "dial" {
+		return "cannot reach " + e.host + ": " + cause(op.Err).Error()
+	}
+	if errors.Is(e.err, io.EOF) || errors.Is(e.err, io.ErrUnexpectedEOF) || errors.Is(e.err, net.ErrClosed) {
+		return "the connection to " + e.host + " broke"
+	}
+	if ok {
+		return "the connection to " + e.host + " broke: " + cause(op.Err).Error()
 	}
 	return e.host + ": " + e.err.Error()
+}
+
+// cause is what the system said, without the addresses.
+func cause(err error) error {
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		return cause(op.Err)
+	}
+	if e, ok := errors.AsType[*os.SyscallError](err); ok {
+		return e.Err
+	}
+	return err
 }
 
 func (e *lineError) Unwrap() error { return e.err }

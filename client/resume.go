@@ -140,12 +140,6 @@ func (c *Client) sendParts(ctx context.Context, content io.ReaderAt, u *Unfinish
 		}
 		h.Set("Upload-Concat", "final;"+strings.Join(targets, " "))
 		p, err := c.create(ctx, h, spec)
-		if _, answered := errors.AsType[*Error](err); err != nil && !answered {
-			// Perhaps only the answer was lost.
-			if f := c.lately(ctx, u.Size, spec, sum); f != nil {
-				return f, sum, nil
-			}
-		}
 		if err != nil {
 			return nil, nil, err
 		}
@@ -184,7 +178,7 @@ type stretch struct {
 // where there is one.
 func (s *stretch) send(ctx context.Context) (link string, err error) {
 	p := s.c.patience()
-	told := int64(0) // of the progress
+	told, reached := int64(0), int64(0) // of the progress; by the server
 	for {
 		var at place
 		if !s.fresh {
@@ -192,9 +186,10 @@ func (s *stretch) send(ctx context.Context) (link string, err error) {
 		}
 		s.fresh = false
 		if err == nil {
-			if at.offset > told {
+			if at.offset > reached {
 				p.reset()
 			}
+			reached = at.offset
 			s.tell(at.offset - told)
 			told = at.offset
 			if at.offset > s.size {
@@ -466,10 +461,9 @@ func (c *Client) create(ctx context.Context, h http.Header, spec UploadSpec) (pl
 		}
 	}
 	var p place
-	// What was created without our knowing is given up by the server in time; of
-	// parts that were put together it is not so.
-	repeat := !strings.HasPrefix(h.Get("Upload-Concat"), "final;")
-	err := c.persist(ctx, repeat, func(ctx context.Context) (err error) {
+	// What was created without our knowing is given up by the server in time; parts
+	// that are put together again give the same file.
+	err := c.persist(ctx, true, func(ctx context.Context) (err error) {
 		ctx, stop := context.WithTimeout(ctx, answerTimeout)
 		defer stop()
 		p, err = c.tus(ctx, call{method: http.MethodPost, path: "/tus/", query: query, header: h})
@@ -501,22 +495,4 @@ func (c *Client) finished(ctx context.Context, link string, size int64, spec Upl
 		}
 	}
 	return f, err
-}
-
-// lately looks for an upload that was made of parts while its answer was lost:
-// the same content under the same name and limits, among the newest ones.
-func (c *Client) lately(ctx context.Context, size int64, spec UploadSpec, sum []byte) *api.File {
-	if c.o.User == "" || ctx.Err() != nil {
-		return nil
-	}
-	var page api.List[*api.File]
-	if _, err := c.json(ctx, call{method: http.MethodGet, path: "/uploads", query: Query{Page: 20}.values()}, &page); err != nil {
-		return nil
-	}
-	for _, f := range page.Items {
-		if f.Size == size && f.SHA256 != nil && *f.SHA256 == hex.EncodeToString(sum) && f.OriginalName == spec.Name && f.MaxDownloads == spec.MaxDownloads && f.Downloads == 0 {
-			return f
-		}
-	}
-	return nil
 }
