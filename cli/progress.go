@@ -39,11 +39,10 @@ func (p *progress) start(name string, total, there int64) {
 		progressbar.OptionSetDescription(name),
 		progressbar.OptionShowBytes(true),
 		progressbar.OptionUseIECUnits(true),
-		progressbar.OptionShowTotalBytes(true),
+		progressbar.OptionShowCount(),
 		progressbar.OptionSetPredictTime(true),
 		progressbar.OptionSetWidth(20),
 		progressbar.OptionThrottle(100*time.Millisecond),
-		progressbar.OptionClearOnFinish(),
 	)
 	if there > 0 {
 		_ = p.bar.Set64(there)
@@ -65,18 +64,21 @@ func (p *progress) end() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.bar != nil {
-		_ = p.bar.Clear()
-		_ = p.bar.Exit()
+		_ = p.bar.Exit() // from here on it draws nothing
+		p.clear()
 		p.bar = nil
 	}
 }
+
+// clear wipes the line of the bar: back to its beginning, and erase it.
+func (p *progress) clear() { _, _ = io.WriteString(p.w, "\r\x1b[2K") }
 
 // retry tells why something takes longer.
 func (p *progress) retry(err error, pause time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.bar != nil {
-		_ = p.bar.Clear()
+		p.clear()
 	}
 	_, _ = fmt.Fprintf(p.w, "fileshare: %v; again in %v\n", err, max(pause, 100*time.Millisecond).Round(100*time.Millisecond))
 }
