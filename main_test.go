@@ -32,6 +32,7 @@ func TestProgram(t *testing.T) {
 	}
 	bin := buildProgram(t)
 	t.Run("script", func(t *testing.T) { testScripts(t, bin) })
+	t.Run("put", func(t *testing.T) { testPutCut(t, bin) })
 	t.Run("README", func(t *testing.T) { testREADME(t, bin) })
 	t.Run("extrahorizon", func(t *testing.T) { testExtraHorizon(t, bin) })
 	t.Run("tus", func(t *testing.T) { testTus(t, bin) })
