@@ -343,6 +343,39 @@ func TestTusTakeOver(t *testing.T) {
 	}
 }
 
+// Neither another PATCH nor a DELETE waits for a request that hangs, and that
+// one's connection ends.
+func TestTusBreaks(t *testing.T) {
+	h := newHouse(t, store.Options{}, Options{Tus: true, IdleTimeout: time.Hour})
+	for _, method := range []string{"PATCH", "DELETE"} {
+		url := h.tus("POST", "/tus/", "alice", nil, "Upload-Length", "100").want(t, 201).Header.Get("Location")
+		old := h.hanging(url, offsetStream, 100, nil, "Tus-Resumable", "1.0.0", "Upload-Offset", "0", "Expect", "100-continue")
+		lines := textproto.NewReader(bufio.NewReader(old))
+		if line, err := lines.ReadLine(); err != nil || !strings.HasPrefix(line, "HTTP/1.1 100") { // now it waits for the body
+			t.Fatalf("%s, %v", line, err)
+		}
+		if method == "PATCH" {
+			a := h.tus("PATCH", url, "alice", bytes.NewReader(noise(100)), "Upload-Offset", "0").want(t, 204)
+			if got := h.do("GET", a.Header.Get("Upload-File"), "", nil).want(t, 200); !bytes.Equal(got.body, noise(100)) {
+				t.Errorf("%d bytes", len(got.body))
+			}
+		} else {
+			h.tus("DELETE", url, "alice", nil).want(t, 204)
+			h.tus("HEAD", url, "alice", nil).want(t, 404)
+		}
+		if err := old.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(lines.R)
+		if ne, ok := err.(net.Error); ok && ne.Timeout() {
+			t.Errorf("%s: the old request hangs on: %s", method, text)
+		}
+		if strings.Contains(string(text), "HTTP/1.1 2") {
+			t.Errorf("%s: the old request: %s", method, text)
+		}
+	}
+}
+
 // FuzzTusMetadata: what is accepted is what was sent, pair by pair.
 func FuzzTusMetadata(f *testing.F) {
 	for _, s := range []string{"filename d29ybGQ=,is_confidential", "a ,b eA==", ",", " ", "name eA==,filename eQ==,tags YSxi", "ttl NjAw,max_downloads Mw==", "session eA==", "a eA==,a eA==", "\u00e4 eA=="} {
