@@ -1,0 +1,339 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"fileshare/store/postgres/pgtest"
+)
+
+// Several daemons over one PostgreSQL and one directory of contents.
+
+// cluster is two daemons behind nginx.
+type cluster struct {
+	db    *pgtest.Server
+	dir   string
+	env   []string
+	nodes [2]*e2eDaemon
+	front *e2eDaemon // nginx: no process, only requests
+}
+
+// startCluster starts everything; env is that of the daemons.
+func startCluster(t *testing.T, env ...string) *cluster {
+	t.Helper()
+	db, err := pgtest.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	c := &cluster{db: db, dir: t.TempDir(), env: append([]string{"STORE_RECORDS=" + db.Schema(t), "LIMITS_AUTH_FAILURES=1000000"}, env...)}
+	for i := range c.nodes {
+		c.nodes[i] = e2eStart(t, c.dir, c.env...)
+	}
+	conf, err := os.ReadFile("testdata/nginx/nodes.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := strings.Replace(string(conf), "127.0.0.1:8081", c.nodes[1].addr, 1)
+	p, addr, err := startNginx(t.TempDir(), server, c.nodes[0].addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.end(syscall.SIGTERM) }) // killed, it would leave its workers
+	c.front = &e2eDaemon{t: t, dir: c.dir, addr: addr, client: &http.Client{
+		Timeout: patience, Transport: &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true},
+	}}
+	t.Cleanup(c.front.client.CloseIdleConnections)
+	return c
+}
+
+// restart starts a node that was killed again, at the same address.
+func (c *cluster) restart(t *testing.T, i int) {
+	t.Helper()
+	c.nodes[i] = e2eStart(t, c.dir, append(c.env, "SERVER_LISTEN="+c.nodes[i].addr)...)
+}
+
+// oneLink makes a link that is good for one download.
+func oneLink(d *e2eDaemon, content []byte) string {
+	d.t.Helper()
+	a := d.do("PUT", "/uploads/once.bin", bytes.NewReader(content), "X-Fileshare-Max-Downloads", "1")
+	if a.status != http.StatusCreated {
+		d.t.Fatal(a)
+	}
+	return e2eID(a)
+}
+
+func TestNodes(t *testing.T) {
+	c := startCluster(t, "REAPER_SCHEDULE=@every 1s")
+	t.Run("one link", func(t *testing.T) { testNodesLink(t, c) })
+	t.Run("one upload", func(t *testing.T) { testNodesUpload(t, c) })
+	t.Run("reaping", func(t *testing.T) { testNodesReaping(t, c) })
+	t.Run("killed", func(t *testing.T) { testNodesKilled(t, c) })
+}
+
+// testNodesLink: a thousand requests spread over both nodes, one body.
+func testNodesLink(t *testing.T, c *cluster) {
+	for _, size := range []int{1000, 300_000} { // among the records, among the contents
+		content := e2eBytes()[:size]
+		link := oneLink(c.front, content)
+		counts := map[string]int{}
+		var mu sync.Mutex // guards counts
+		var left atomic.Int64
+		left.Store(1000)
+		var wg sync.WaitGroup
+		for range 64 {
+			wg.Go(func() {
+				for left.Add(-1) >= 0 {
+					a, err := c.front.try(t.Context(), "GET", link, nil)
+					if err != nil {
+						t.Errorf("GET: %v", err)
+						continue
+					}
+					mu.Lock()
+					counts[strconv.Itoa(a.status)]++
+					if a.status == http.StatusOK && bytes.Equal(a.body, content) {
+						counts["whole"]++
+					}
+					mu.Unlock()
+				}
+			})
+		}
+		wg.Wait()
+		if counts["200"] != 1 || counts["whole"] != 1 || counts["200"]+counts["409"]+counts["410"] != 1000 {
+			t.Errorf("%d bytes: %v", size, counts)
+		}
+		for _, d := range c.nodes {
+			if a := d.do("GET", link, nil); a.status != http.StatusGone {
+				t.Errorf("GET of a used link: %v", a)
+			}
+		}
+	}
+}
+
+// testNodesUpload: an upload goes on at the other node with every piece, and
+// what one has is at the other's at once.
+func testNodesUpload(t *testing.T, c *cluster) {
+	content := e2eBytes()[:1<<20]
+	a := c.nodes[0].do("POST", "/tus/", nil, "Tus-Resumable", "1.0.0", "Upload-Length", strconv.Itoa(len(content)))
+	if a.status != http.StatusCreated {
+		t.Fatal(a)
+	}
+	path := e2eID(a)
+	const piece = 100_000
+	for at, i := 0, 1; at < len(content); at, i = at+piece, i+1 {
+		d := c.nodes[i%2]
+		if a := d.do("HEAD", path, nil, "Tus-Resumable", "1.0.0"); a.header.Get("Upload-Offset") != strconv.Itoa(at) {
+			t.Fatalf("offset %q, want %d", a.header.Get("Upload-Offset"), at)
+		}
+		a := d.do("PATCH", path, bytes.NewReader(content[at:min(at+piece, len(content))]), "Tus-Resumable", "1.0.0",
+			"Upload-Offset", strconv.Itoa(at), "Content-Type", "application/offset+octet-stream")
+		if a.status != http.StatusNoContent {
+			t.Fatal(a)
+		}
+	}
+	for _, d := range c.nodes {
+		var found bool
+		for _, f := range d.list() {
+			if f.Size == int64(len(content)) {
+				d.want("/uploads/"+f.ID, content)
+				found = true
+			}
+		}
+		if !found {
+			t.Error("the upload is not in the list")
+		}
+	}
+}
+
+// testNodesReaping: both reap at once; all goes, once, and nobody complains.
+func testNodesReaping(t *testing.T, c *cluster) {
+	blobs, _ := e2eBlobs(t, c.dir)
+	files := len(c.nodes[0].list())
+	var wg sync.WaitGroup
+	paths := make([]string, 200)
+	for w := range 8 {
+		wg.Go(func() {
+			for i := w; i < len(paths); i += 8 {
+				size := 1000
+				if i%10 == 0 {
+					size = 100_000
+				}
+				a, err := c.nodes[i%2].try(t.Context(), "PUT", "/uploads/short.bin", bytes.NewReader(e2eBytes()[:size]), "X-Fileshare-TTL", "2")
+				if err != nil || a.status != http.StatusCreated {
+					t.Errorf("PUT: %v, %v", a, err)
+					continue
+				}
+				paths[i] = e2eID(a)
+			}
+		})
+	}
+	wg.Wait()
+	if t.Failed() {
+		t.FailNow()
+	}
+	e2eUntil(t, "the end of all", func() bool {
+		n, _ := e2eBlobs(t, c.dir)
+		return n <= blobs && len(c.nodes[0].list()) <= files // what was there before may end, too
+	})
+	for i, p := range paths {
+		if a := c.nodes[(i+1)%2].do("GET", p, nil); a.status != http.StatusGone {
+			t.Fatalf("GET: %v", a)
+		}
+	}
+	for _, d := range c.nodes {
+		if log := d.log.String(); strings.Contains(log, "level=ERROR") {
+			t.Errorf("a node complains:\n%s", log)
+		}
+	}
+}
+
+// testNodesKilled: nodes are killed in turn under load; clients who try again
+// lose nothing.
+func testNodesKilled(t *testing.T, c *cluster) {
+	l := startLoad(t, c.front)
+	for i := range 4 {
+		before := l.stored.Load()
+		e2eUntil(t, "uploads go on", func() bool { return l.stored.Load() > before+20 })
+		c.nodes[i%2].kill()
+		before = l.stored.Load()
+		e2eUntil(t, "uploads go on over one node", func() bool { return l.stored.Load() > before+10 })
+		c.restart(t, i%2)
+	}
+	l.end(c.nodes[1])
+}
+
+// nodesLoad uploads, and tries again what is not answered with success.
+type nodesLoad struct {
+	t        *testing.T
+	d        *e2eDaemon
+	stop     chan struct{}
+	work     sync.WaitGroup
+	stored   atomic.Int64
+	refused  atomic.Int64 // 503
+	slowest  atomic.Int64 // nanoseconds
+	mu       sync.Mutex
+	contents map[string][]byte // by path; guarded by mu
+}
+
+func startLoad(t *testing.T, d *e2eDaemon) *nodesLoad {
+	l := &nodesLoad{t: t, d: d, stop: make(chan struct{}), contents: map[string][]byte{}}
+	for w := range 6 {
+		rng := rand.New(rand.NewPCG(uint64(w), 1))
+		l.work.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-l.stop:
+					return
+				default:
+				}
+				size := 500 + rng.IntN(20_000)
+				if n%8 == 0 {
+					size = 200_000
+				}
+				l.store(fmt.Sprintf("w%d-%d", w, n), e2eBytes()[:size])
+			}
+		})
+	}
+	return l
+}
+
+// store is one try; whoever gets no success comes again with another one.
+func (l *nodesLoad) store(name string, content []byte) {
+	begin := time.Now()
+	a, err := l.d.try(context.Background(), "PUT", "/uploads/"+name, bytes.NewReader(content))
+	l.slowest.Store(max(l.slowest.Load(), int64(time.Since(begin))))
+	switch {
+	case err != nil:
+		time.Sleep(10 * time.Millisecond)
+	case a.status == http.StatusCreated:
+		l.mu.Lock()
+		l.contents[e2eID(a)] = content
+		l.mu.Unlock()
+		l.stored.Add(1)
+	case a.status == http.StatusServiceUnavailable && a.header.Get("Retry-After") != "":
+		l.refused.Add(1)
+		time.Sleep(10 * time.Millisecond)
+	case a.status == http.StatusBadGateway || a.status == http.StatusGatewayTimeout: // of nginx
+		time.Sleep(10 * time.Millisecond)
+	default:
+		l.t.Errorf("PUT: %v", a)
+	}
+}
+
+// end stops the load and looks for everything that was answered with success.
+func (l *nodesLoad) end(d *e2eDaemon) {
+	l.t.Helper()
+	close(l.stop)
+	l.work.Wait()
+	for path, content := range l.contents {
+		d.want(path, content)
+	}
+	l.t.Logf("%d stored, %d refused, the slowest took %v", l.stored.Load(), l.refused.Load(), time.Duration(l.slowest.Load()))
+}
+
+// TestOutage: PostgreSQL restarts, fails, and freezes under load.
+func TestOutage(t *testing.T) {
+	c := startCluster(t, "STORE_POSTGRES_TIMEOUT=1s")
+	d := c.nodes[0]
+	l := startLoad(t, d)
+	progress := func() {
+		t.Helper()
+		before := l.stored.Load()
+		e2eUntil(t, "uploads go on", func() bool { return l.stored.Load() > before+20 })
+	}
+	refused := func() {
+		t.Helper()
+		before := l.refused.Load()
+		e2eUntil(t, "uploads are refused", func() bool { return l.refused.Load() > before+6 })
+		if a := d.do("GET", "/ready", nil); a.status != http.StatusServiceUnavailable {
+			t.Errorf("/ready: %v", a)
+		}
+		if a := d.do("GET", "/health", nil); a.status != http.StatusOK {
+			t.Errorf("/health: %v", a)
+		}
+		if a := d.do("GET", "/uploads", nil); a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" {
+			t.Errorf("/uploads: %v, Retry-After %q", a, a.header.Get("Retry-After"))
+		}
+	}
+	ready := func() {
+		t.Helper()
+		e2eUntil(t, "ready again", func() bool { return d.do("GET", "/ready", nil).status == http.StatusOK })
+		progress()
+	}
+	try := func(do func() error) {
+		t.Helper()
+		if err := do(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	progress()
+	for _, end := range []func() error{c.db.Halt, c.db.Kill} {
+		try(end)
+		refused()
+		try(c.db.Resume)
+		ready()
+	}
+	try(c.db.Freeze) // connections stay and say nothing
+	refused()
+	try(c.db.Thaw)
+	ready()
+	l.end(c.nodes[1])
+	if most := time.Duration(l.slowest.Load()); most > e2ePatience {
+		t.Errorf("a request took %v", most)
+	}
+}
