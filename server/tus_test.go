@@ -95,7 +95,7 @@ func TestTusCore(t *testing.T) {
 }
 
 func TestTusRefusals(t *testing.T) {
-	h := newHouse(t, store.Options{FileSize: 1000, UnfinishedTTL: 200 * time.Millisecond}, Options{Tus: true})
+	h := newHouse(t, store.Options{FileSize: 1000}, Options{Tus: true})
 	url := h.tus("POST", "/tus/", "alice", nil, "Upload-Length", "10").want(t, 201).Header.Get("Location")
 	long := strings.Repeat("x", 5000)
 	for name, tc := range map[string]struct {
@@ -155,10 +155,14 @@ func TestTusRefusals(t *testing.T) {
 			}
 		})
 	}
-	url = h.tus("POST", "/tus/", "alice", nil, "Upload-Length", "10").want(t, 201).Header.Get("Location")
-	h.tus("HEAD", url, "alice", nil).want(t, 200).has(t, "Upload-Offset", "0")
+}
+
+func TestTusExpired(t *testing.T) {
+	h := newHouse(t, store.Options{UnfinishedTTL: 200 * time.Millisecond}, Options{Tus: true})
+	url := h.tus("POST", "/tus/", "alice", nil, "Upload-Length", "10").want(t, 201).Header.Get("Location")
 	time.Sleep(250 * time.Millisecond)
 	h.tus("HEAD", url, "alice", nil).want(t, 410)
+	h.tus("DELETE", url, "alice", nil).want(t, 410)
 	if m := h.tus("PATCH", url, "alice", strings.NewReader("x"), "Upload-Offset", "0").want(t, 410).message(t); m != "upload expired" {
 		t.Error(m)
 	}
