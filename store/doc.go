@@ -14,7 +14,9 @@
 //
 // A content may arrive in several requests: the file is unfinished until the
 // last byte is there. It is then a list of pieces, each a run of its own, and
-// its record tells up to where it is durable (see unfinished.go).
+// its record tells up to where it is durable (see unfinished.go). Complete, it
+// is a file like any other. A part never is: Concat makes one file of several,
+// which hand over their runs; no two files ever refer to one run.
 //
 // # Invariants
 //

@@ -65,6 +65,7 @@ func Engine(t *testing.T, open Pair) {
 		"numbers":        testNumbers,
 		"concurrent put": testStoreRace,
 		"append":         testAppend,
+		"append told":    testAppendTold,
 		"append refused": testAppendRefused,
 		"append broken":  testAppendBroken,
 		"unfinished end": testUnfinishedEnd,
