@@ -325,7 +325,8 @@ func testAppendBroken(t *testing.T, open Pair) {
 
 // An unfinished file that nobody goes on with ends, and leaves nothing.
 func testUnfinishedEnd(t *testing.T, open Pair) {
-	e := start(t, open, store.Options{Inline: 1000, UnfinishedTTL: 300 * time.Millisecond})
+	e := start(t, open, store.Options{Inline: 1000, UnfinishedTTL: 5 * time.Second})
+	var ends []store.Ref
 	for _, n := range []int{10, 2000, 1_500_000} {
 		ref, deleted := e.begin(-1, false), e.begin(-1, n > 10)
 		e.append(ref, 0, random(n))
@@ -335,8 +336,15 @@ func testUnfinishedEnd(t *testing.T, open Pair) {
 		}
 		_, err := e.Append(e.ctx(), alice, deleted, bytes.NewReader(nil), piece(int64(n)))
 		e.want(err, store.NotFound, "upload not found")
-		time.Sleep(350 * time.Millisecond)
-		_, err = e.Progress(e.ctx(), alice, ref)
+		ends = append(ends, ref)
+	}
+	if p, err := e.Progress(e.ctx(), alice, ends[len(ends)-1]); err != nil {
+		t.Fatal(err)
+	} else {
+		until(p.Expires)
+	}
+	for _, ref := range ends {
+		_, err := e.Progress(e.ctx(), alice, ref)
 		e.want(err, store.Expired, "upload expired")
 	}
 	e.isExact(0, 0)

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"sync"
 	"testing"
+	"time"
 
 	"fileshare/store"
 )
@@ -59,6 +60,9 @@ func testAppendRace(t *testing.T, open Pair) {
 				case err != nil && !errors.Is(err, errCut) && store.KindOf(err) != store.Conflict:
 					t.Error(err)
 					return
+				case err != nil:
+					// As clients do; else they might end each other for long.
+					time.Sleep(time.Duration(rand.IntN(20)) * time.Millisecond)
 				}
 			}
 		})
