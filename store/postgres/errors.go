@@ -42,15 +42,6 @@ type retryError struct{ error }
 
 func (e *retryError) Unwrap() error { return e.error }
 
-// conflict tells that others stood in the way: a new try succeeds soon.
-func conflict(err error) bool {
-	switch codeOf(err) {
-	case serializationFailure, deadlock:
-		return true
-	}
-	return false
-}
-
 // retryable tells whether the same may succeed later: others stood in the
 // way, the connection was lost, the server does not answer or takes no more.
 func retryable(err error) bool {
