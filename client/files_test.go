@@ -150,6 +150,13 @@ func TestSessions(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 
+	if token, err = c.CreateToken(ctx, r, client.TokenSpec{Access: "read"}); err != nil || token.Access != "read" {
+		t.Fatalf("%+v, %v", token, err)
+	}
+	for range 3 {
+		content(t, stranger, token.URL)
+	}
+
 	var b bytes.Buffer
 	if _, err := c.Download(ctx, c.ArchiveLink(s.ID, "zip"), &b, nil); err != nil {
 		t.Fatal(err)
@@ -204,4 +211,26 @@ func TestParseLink(t *testing.T) {
 			t.Errorf("%q is taken for a server", bad)
 		}
 	}
+}
+
+// FuzzParseLink makes the same link again of what it found in one.
+func FuzzParseLink(f *testing.F) {
+	const id = "88e5905d-5d96-4750-ab3d-77a1ed26f569"
+	for _, link := range []string{id, "http://h/p/uploads/" + id, "https://u:p@h:1/sessions/" + id + "/files/" + id + "/tokens/" + id, "http://h/sessions/" + id + "/info"} {
+		f.Add(link)
+	}
+	f.Fuzz(func(t *testing.T, link string) {
+		base, ref, err := client.ParseLink(link)
+		if err != nil || base == "" {
+			return
+		}
+		c, err := client.New(client.Options{URL: base})
+		if err != nil {
+			t.Fatalf("%q has the base %q: %v", link, base, err)
+		}
+		again, same, err := client.ParseLink(c.Link(ref))
+		if err != nil || same != ref || again != c.URL() {
+			t.Errorf("%q became %q %+v, then %q %+v %v", link, base, ref, again, same, err)
+		}
+	})
 }

@@ -30,21 +30,23 @@ func ParseLink(link string) (base string, ref Ref, err error) {
 		}
 		return steps[n-i]
 	}
-	length := 0
+	length, ids := 0, []string{at(1)} // what must be ids
 	switch {
 	case at(2) == "uploads":
 		ref, length = Ref{File: at(1)}, 2
 	case at(6) == "sessions" && at(4) == "files" && at(2) == "tokens":
 		ref, length = Ref{Session: at(5), File: at(3), Token: at(1)}, 6
+		ids = []string{at(5), at(3), at(1)}
 	case at(4) == "sessions" && at(2) == "files":
 		ref, length = Ref{Session: at(3), File: at(1)}, 4
+		ids = []string{at(3), at(1)}
 	case at(2) == "sessions":
 		ref, length = Ref{Session: at(1)}, 2
 	default:
 		return "", Ref{}, bad
 	}
-	for _, id := range []string{ref.Session, ref.File, ref.Token} {
-		if id != "" && !isID(id) {
+	for _, id := range ids {
+		if !isID(id) {
 			return "", Ref{}, bad
 		}
 	}
