@@ -60,6 +60,7 @@ func tokenNewCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().Int64Var(&spec.MaxDownloads, "downloads", 0, "how often it works (default: the server's, once)")
+	cmd.Flags().StringVar(&spec.Access, "access", "", "download; read: not counted; full: may change and remove the file, too (default download)")
 	ttlFlag(cmd, &life, "how long it works")
 	asJSON(cmd)
 	server(cmd)
@@ -81,10 +82,10 @@ func tokenListCommand() *cobra.Command {
 				return err
 			}
 			defer c.Close()
-			t := newTable(cmd, "STATE", "LEFT", "DOWNLOADS", "LINK")
+			t := newTable(cmd, "STATE", "ACCESS", "LEFT", "DOWNLOADS", "LINK")
 			for token, err := range c.Tokens(cmd.Context(), ref, client.Query{}) {
 				if err == nil {
-					err = t.row(token, strings.ToLower(token.State), left(token.ExpiresAt.Time, time.Now()), downloads(token.Downloads, token.MaxDownloads), token.URL)
+					err = t.row(token, strings.ToLower(token.State), token.Access, left(token.ExpiresAt.Time, time.Now()), downloads(token.Downloads, token.MaxDownloads), token.URL)
 				}
 				if err != nil {
 					return errors.Join(err, t.end())

@@ -67,6 +67,7 @@ func (c *Client) ArchiveLink(session, format string) string {
 // defaults.
 type TokenSpec struct {
 	MaxDownloads int64
+	Access       string        // what it allows: "download", counted, "read" or "full"; empty is download
 	TTL          time.Duration // whole seconds
 }
 
@@ -79,6 +80,9 @@ func (c *Client) CreateToken(ctx context.Context, r Ref, spec TokenSpec) (*api.T
 	}
 	if spec.TTL != 0 {
 		send["ttl"] = whole(spec.TTL)
+	}
+	if spec.Access != "" {
+		send["access"] = spec.Access
 	}
 	t := new(api.Token)
 	_, err := c.json(ctx, call{method: http.MethodPost, path: tokens(r), send: send}, t)
