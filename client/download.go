@@ -213,6 +213,9 @@ func (c *Client) fetchOnce(ctx context.Context, link string, s span64, got *Cont
 		want = s.to - s.from
 	}
 	for {
+		if err := context.Cause(i); err != nil { // at once, though more may have come
+			return n, i.why(err)
+		}
 		m, err := part.Body.Read(buf)
 		i.moved()
 		if m > 0 {

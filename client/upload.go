@@ -243,7 +243,7 @@ func (c *Client) sending(ctx context.Context, r io.Reader, progress func(int64))
 func (s *sending) Read(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ended {
+	if s.ended || s.Err() != nil {
 		return 0, io.ErrClosedPipe
 	}
 	n, err := s.r.Read(p)
