@@ -16,7 +16,7 @@ import (
 // the rest, until it is opened: what is in the middle stays there.
 type valve struct {
 	l  net.Listener
-	to func() string
+	to string // a restarted daemon has the same address
 
 	mu    sync.Mutex
 	moves *sync.Cond
@@ -33,8 +33,7 @@ func cmdValve(ts *testscript.TestScript, args []string) error {
 	if err != nil {
 		return err
 	}
-	d := named(ts, args[0])
-	v := &valve{l: l, to: func() string { return d.addr }, left: most, conns: map[net.Conn]struct{}{}}
+	v := &valve{l: l, to: named(ts, args[0]).addr, left: most, conns: map[net.Conn]struct{}{}}
 	v.moves = sync.NewCond(&v.mu)
 	var work sync.WaitGroup
 	work.Go(func() {
@@ -75,7 +74,7 @@ func (v *valve) know(conn net.Conn) bool {
 
 func (v *valve) serve(down net.Conn) {
 	defer down.Close()
-	up, err := net.Dial("tcp", v.to())
+	up, err := net.Dial("tcp", v.to)
 	if err != nil {
 		return
 	}
