@@ -52,6 +52,15 @@ type Config struct {
 			Connections int64    `mapstructure:"connections"`
 			Timeout     Duration `mapstructure:"timeout"`
 		} `mapstructure:"postgres"`
+		S3 struct {
+			Credentials string   `mapstructure:"credentials"`
+			Encryption  string   `mapstructure:"encryption"`
+			KMSKey      string   `mapstructure:"kms_key"`
+			Segment     Size     `mapstructure:"segment"`
+			Memory      Size     `mapstructure:"memory"`
+			Timeout     Duration `mapstructure:"timeout"`
+			Conditional bool     `mapstructure:"conditional"`
+		} `mapstructure:"s3"`
 	} `mapstructure:"store"`
 	Models struct {
 		Upload     ModelConfig `mapstructure:"upload"`

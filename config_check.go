@@ -16,6 +16,7 @@ import (
 	"fileshare/reaper"
 	"fileshare/server"
 	"fileshare/store/postgres"
+	"fileshare/store/s3"
 )
 
 // configCheck collects problems; keys that could not even be read are left out.
@@ -119,9 +120,16 @@ func (c *Config) checkStore(k *configCheck) {
 			k.problems = append(k.problems, fmt.Errorf("store.records: %w", err))
 		}
 	}
-	if s.Blobs != "dir" && !k.failed["store.blobs"] {
-		k.problems = append(k.problems, errors.New("store.blobs: not in this version; dir is expected"))
+	if c.remoteBlobs() && !k.failed["store.blobs"] {
+		if _, err := s3.ParseURL(s.Blobs); err != nil {
+			k.problems = append(k.problems, fmt.Errorf("store.blobs: dir or a URL like s3://bucket/prefix?endpoint=https://host is expected: %w", err))
+		}
 	}
+	k.want(s.S3.Encryption == "" && s.S3.KMSKey == "" || s.S3.Encryption == "AES256" && s.S3.KMSKey == "" || s.S3.Encryption == "aws:kms" && s.S3.KMSKey != "",
+		"store.s3.encryption", s.S3.Encryption, "AES256, or aws:kms with kms_key, or nothing")
+	k.want(s.S3.Segment >= s3.MinSegment && s.S3.Segment <= s3.MaxSegment, "store.s3.segment", s.S3.Segment, "256KiB to 1GiB")
+	k.want(s.S3.Memory >= 2*s.S3.Segment || k.failed["store.s3.segment"], "store.s3.memory", s.S3.Memory, "at least twice store.s3.segment")
+	k.duration("store.s3.timeout", s.S3.Timeout, time.Second)
 	k.want(s.Postgres.Connections >= 5 && s.Postgres.Connections <= 1000, "store.postgres.connections", s.Postgres.Connections, "5 to 1000")
 	k.duration("store.postgres.timeout", s.Postgres.Timeout, time.Second)
 	k.want(s.InlineSize >= 0 && s.InlineSize <= 1<<20, "store.inline_size", s.InlineSize, "0 to 1MiB")

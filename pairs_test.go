@@ -1,10 +1,13 @@
 package main
 
 import (
+	"errors"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"fileshare/store/postgres/pgtest"
+	"fileshare/store/s3/s3test"
 )
 
 // pair is a pair of backends that scripts run over.
@@ -12,6 +15,7 @@ type pair struct {
 	name    string
 	scripts []string                 // without .txtar; none: all of them
 	shared  bool                     // several daemons may use the records
+	bucket  bool                     // contents are in one
 	make    func() ([]string, error) // environment of a daemon with empty backends; nil: the defaults
 }
 
@@ -36,11 +40,31 @@ func pairs(t *testing.T) []pair {
 			t.Error(err)
 		}
 	})
+	bucket, err := s3test.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := bucket.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	postgres := func() ([]string, error) {
+		url, err := db.NewSchema()
+		return []string{"FILESHARE_STORE_RECORDS=" + url}, err
+	}
+	s3 := func() ([]string, error) {
+		url, err := bucket.NewURL("contents")
+		return append(bucket.Env(), "FILESHARE_STORE_BLOBS="+url), err
+	}
 	return []pair{
 		{name: "bolt+dir"},
-		{name: "postgres+dir", shared: true, scripts: essential(), make: func() ([]string, error) {
-			url, err := db.NewSchema()
-			return []string{"FILESHARE_STORE_RECORDS=" + url}, err
+		{name: "postgres+dir", shared: true, scripts: essential(), make: postgres},
+		{name: "bolt+s3", bucket: true, scripts: essential(), make: s3},
+		{name: "postgres+s3", shared: true, bucket: true, scripts: essential(), make: func() ([]string, error) {
+			records, err := postgres()
+			blobs, err2 := s3()
+			return slices.Concat(records, blobs), errors.Join(err, err2)
 		}},
 	}
 }

@@ -82,8 +82,11 @@ func (p pair) run(t *testing.T, bin string) {
 			return nil
 		},
 		Condition: func(condition string) (bool, error) {
-			if condition == "shared" { // daemons may share the records
+			switch condition {
+			case "shared": // daemons may share the records
 				return p.shared, nil
+			case "bucket": // contents are in one
+				return p.bucket, nil
 			}
 			return false, fmt.Errorf("unknown condition %s", condition)
 		},

@@ -180,7 +180,7 @@ func (c *Config) storeOptions(log *slog.Logger) store.Options {
 		Recipients:       notify.Recipients(c.hooks()),
 		Log:              log,
 	}
-	if c.shared() {
+	if c.shared() || c.remoteBlobs() {
 		o.LateWrites = lateWrites
 	}
 	return o

@@ -12,6 +12,7 @@ import (
 	"fileshare/store/bolt"
 	"fileshare/store/dir"
 	"fileshare/store/postgres"
+	"fileshare/store/s3"
 )
 
 // lateWrites is for how long a write of a node that died may still arrive in
@@ -31,6 +32,9 @@ type backends struct {
 // shared tells whether other daemons may use the same records.
 func (c *Config) shared() bool { return c.Store.Records != "bolt" }
 
+// remoteBlobs tells whether the contents are in a bucket.
+func (c *Config) remoteBlobs() bool { return c.Store.Blobs != "dir" }
+
 // openBackends opens what the configuration names. The records come first:
 // where they are bolt's, their lock keeps a second daemon off the directory
 // before anything else in it is touched.
@@ -39,7 +43,7 @@ func openBackends(ctx context.Context, c *Config, log *slog.Logger) (*backends, 
 	if err := b.openRecords(ctx, c, log); err != nil {
 		return nil, err
 	}
-	if err := b.openBlobs(c); err != nil {
+	if err := b.openBlobs(ctx, c); err != nil {
 		return nil, errors.Join(err, b.close())
 	}
 	return b, nil
@@ -70,7 +74,10 @@ func (b *backends) openRecords(ctx context.Context, c *Config, log *slog.Logger)
 	return nil
 }
 
-func (b *backends) openBlobs(c *Config) error {
+func (b *backends) openBlobs(ctx context.Context, c *Config) error {
+	if c.remoteBlobs() {
+		return b.openBucket(ctx, c)
+	}
 	if err := makeDir(c.Store.Dir); err != nil {
 		return err
 	}
@@ -79,6 +86,23 @@ func (b *backends) openBlobs(c *Config) error {
 		return fmt.Errorf("opening the blobs in %s: %w", c.Store.Dir, err)
 	}
 	b.blobs, b.free, b.closers = blobs, blobs.Free, append(b.closers, blobs.Close)
+	return nil
+}
+
+func (b *backends) openBucket(ctx context.Context, c *Config) error {
+	to, err := s3.ParseURL(c.Store.Blobs)
+	if err != nil {
+		return err // not: it was checked
+	}
+	o := c.Store.S3
+	bucket, err := s3.Open(ctx, to, s3.Options{
+		CredentialsFile: o.Credentials, Encryption: o.Encryption, KMSKey: o.KMSKey, Segment: int64(o.Segment), Memory: int64(o.Memory),
+		Timeout: time.Duration(o.Timeout), Unconditional: !o.Conditional,
+	})
+	if err != nil {
+		return fmt.Errorf("opening the blobs in S3: %w", err)
+	}
+	b.blobs, b.closers = bucket, append(b.closers, bucket.Close)
 	return nil
 }
 

@@ -37,6 +37,22 @@ type Blobs interface {
 	List(ctx context.Context, prefix string) iter.Seq2[BlobInfo, error]
 }
 
+// Segmented is what Blobs implement that cannot take a body of any length at
+// once.
+type Segmented interface {
+	// Segment returns how many bytes the engine is to put into each blob of a
+	// body that has size bytes, -1 if that is not known; its last blob has
+	// what remains. It is asked once for a body, and is at least 1.
+	Segment(size int64) int64
+}
+
+// BatchDeleter is what Blobs implement that delete many as fast as one.
+type BatchDeleter interface {
+	// DeleteAll removes blobs as Delete does. After an error any of them may
+	// still be there.
+	DeleteAll(ctx context.Context, keys []string) error
+}
+
 // BlobInfo is one entry of [Blobs.List].
 type BlobInfo struct {
 	Key      string

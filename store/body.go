@@ -53,6 +53,45 @@ func (b *body) Read(p []byte) (int, error) {
 	return 0, err
 }
 
+// more tells whether there is more of the body. It may read a byte ahead.
+func (b *body) more() (bool, error) {
+	var one [1]byte
+	for len(b.head) == 0 {
+		n, err := b.r.Read(one[:])
+		if n > 0 {
+			b.head = one[:]
+			break
+		}
+		if err == nil {
+			err = context.Cause(b.ctx)
+		} else if err = b.end(err); err == io.EOF {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+	}
+	if b.want >= 0 && b.n >= b.want {
+		return false, &bodyError{fmt.Errorf("more than the %d bytes that were announced", b.want)}
+	}
+	return true, nil
+}
+
+// section is the next so many bytes of a body.
+type section struct {
+	b    *body
+	left int64
+}
+
+func (s *section) Read(p []byte) (int, error) {
+	if s.left == 0 {
+		return 0, io.EOF
+	}
+	n, err := s.b.Read(p[:min(int64(len(p)), s.left)])
+	s.left -= int64(n)
+	return n, err
+}
+
 // WriteTo implements io.WriterTo.
 func (b *body) WriteTo(w io.Writer) (total int64, err error) {
 	buffers := b.s.buffers

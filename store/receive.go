@@ -48,11 +48,7 @@ func (c *Content) Discard() {
 	}
 	c.release()
 	if c.inline == nil {
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-		defer cancel()
-		if err := c.s.deleteRun(ctx, c.run); err != nil {
-			c.s.o.Log.Warn("discard content", "error", err) // the sweep will find it
-		}
+		c.s.dropRun(context.Background(), c.run)
 		c.s.unpend(c.run.key)
 	}
 }
@@ -218,16 +214,55 @@ func (s *Store) receiveRun(ctx context.Context, b *body, c *Content) error {
 	s.mu.Lock()
 	s.pending[c.run.key] = true
 	s.mu.Unlock()
-	n, err := s.blobs.Put(ctx, c.run.blob(0), b, b.want)
-	if err != nil {
+	if err := s.putRun(ctx, b, &c.run); err != nil {
 		s.unpend(c.run.key)
 		return fmt.Errorf("store content: %w", err)
 	}
 	if c.head == nil {
 		c.head = b.first
 	}
-	c.size, c.run.size, c.run.seg = n, n, n
+	c.size = c.run.size
 	return nil
+}
+
+// putRun writes a body as one blob, or where the blobs are [Segmented] as many
+// as it takes. After an error none is left, unless it cannot be deleted.
+func (s *Store) putRun(ctx context.Context, b *body, r *run) (err error) {
+	cut, ok := s.blobs.(Segmented)
+	if !ok {
+		r.size, err = s.blobs.Put(ctx, r.blob(0), b, b.want)
+		r.seg = r.size
+		return err
+	}
+	r.seg = cut.Segment(b.want)
+	for more := true; more; r.count++ {
+		size := int64(-1)
+		if b.want >= 0 {
+			size = min(r.seg, b.want-r.size)
+		}
+		n, err := s.blobs.Put(ctx, r.blob(r.count-1), &section{b, r.seg}, size)
+		r.size += n
+		if err == nil {
+			more, err = b.more()
+		}
+		if err != nil {
+			s.dropRun(ctx, *r)
+			return err
+		}
+		if !more {
+			return nil
+		}
+	}
+	return nil
+}
+
+// dropRun deletes what there is of a run that did not become whole.
+func (s *Store) dropRun(ctx context.Context, r run) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
+	defer cancel()
+	if err := s.deleteRun(ctx, r); err != nil {
+		s.o.Log.Warn("discard content", "error", err) // the sweep will find it
+	}
 }
 
 // readSmall reads into buf until the end (io.EOF), or until there is more than

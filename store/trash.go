@@ -60,16 +60,11 @@ func (s *Store) purgeTrash(ctx context.Context, r *PurgeResult, limit int) (int,
 	if err != nil || len(jobs) == 0 {
 		return 0, err
 	}
-	errs := make([]error, len(jobs))
-	var wg sync.WaitGroup
-	for w := range deleters {
-		wg.Go(func() {
-			for i := w; i < len(jobs); i += deleters {
-				errs[i] = s.deleteRun(ctx, jobs[i].run)
-			}
-		})
+	runs := make([]run, len(jobs))
+	for i, j := range jobs {
+		runs[i] = j.run
 	}
-	wg.Wait()
+	errs := s.deleteRuns(ctx, runs)
 	err = s.update(ctx, func(tx Tx) error {
 		for i, j := range jobs {
 			var err error
@@ -103,10 +98,63 @@ func (s *Store) purgeTrash(ctx context.Context, r *PurgeResult, limit int) (int,
 
 // deleteRun deletes all segments of a run.
 func (s *Store) deleteRun(ctx context.Context, r run) error {
-	for i := range r.count {
-		if err := s.blobs.Delete(ctx, r.blob(i)); err != nil {
-			return err
+	if r.count > 1 {
+		return s.deleteRuns(ctx, []run{r})[0]
+	}
+	return s.blobs.Delete(ctx, r.blob(0))
+}
+
+// batchDeleted is how many blobs are deleted by one call.
+const batchDeleted = 1000
+
+// deleteRuns deletes all segments of runs, and returns the error of each.
+func (s *Store) deleteRuns(ctx context.Context, runs []run) []error {
+	errs := make([]error, len(runs))
+	if b, ok := s.blobs.(BatchDeleter); ok {
+		deleteBatches(ctx, b, runs, errs)
+		return errs
+	}
+	var wg sync.WaitGroup
+	for w := range deleters {
+		wg.Go(func() {
+			for i := w; i < len(runs); i += deleters {
+				for at := range runs[i].count {
+					if errs[i] = s.blobs.Delete(ctx, runs[i].blob(at)); errs[i] != nil {
+						break
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return errs
+}
+
+// deleteBatches deletes all segments of runs, many at a time. A batch that fails
+// is an error of all runs in it: they are deleted again.
+func deleteBatches(ctx context.Context, b BatchDeleter, runs []run, errs []error) {
+	var keys []string
+	first := 0 // the run that the batch begins in
+	flush := func(last int) {
+		if len(keys) == 0 {
+			return
+		}
+		if err := b.DeleteAll(ctx, keys); err != nil {
+			for i := first; i <= last; i++ {
+				errs[i] = err
+			}
+		}
+		keys = keys[:0]
+	}
+	for i, r := range runs {
+		for at := range r.count {
+			if len(keys) == 0 {
+				first = i
+			}
+			if keys = append(keys, r.blob(at)); len(keys) == batchDeleted {
+				flush(i)
+			}
 		}
 	}
-	return nil
+	flush(len(runs) - 1)
 }

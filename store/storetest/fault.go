@@ -104,12 +104,22 @@ func eachCall(t *testing.T, open Pair, o store.Options, scenario func(*env, *one
 // its end; a List then fails behind its last element. A Put that fails without
 // applying has read nothing of its body.
 func FaultyBlobs(b store.Blobs, decide func(op string) Fault) store.Blobs {
-	return &faultyBlobs{b, orNone(decide)}
+	f := &faultyBlobs{b, orNone(decide)}
+	if s, ok := b.(store.Segmented); ok {
+		return segmentedBlobs{f, s}
+	}
+	return f
 }
 
 type faultyBlobs struct {
 	store.Blobs
 	decide func(string) Fault
+}
+
+// segmentedBlobs are faultyBlobs of a backend that is Segmented.
+type segmentedBlobs struct {
+	*faultyBlobs
+	store.Segmented
 }
 
 func (f *faultyBlobs) Put(ctx context.Context, key string, r io.Reader, size int64) (n int64, err error) {

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -70,8 +72,9 @@ func testAppendRace(t *testing.T, open Pair) {
 	wg.Wait()
 	e.isWhole(ref, data, true)
 	e.isExact(1, int64(len(data)))
-	if left := e.leftBlobs(); len(left) > 3 {
-		t.Errorf("%d blobs", len(left))
+	left := slices.DeleteFunc(e.leftBlobs(), func(key string) bool { return !strings.HasSuffix(key, "/0") }) // of each run the first
+	if len(left) > 3 {
+		t.Errorf("%d runs", len(left))
 	}
 }
 
