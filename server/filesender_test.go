@@ -324,7 +324,6 @@ func TestFileSenderRefusals(t *testing.T) {
 	message(post(with(func(m map[string]any) { delete(m, "files") })), 400, "transfer_no_files")
 	message(post(with(func(m map[string]any) { delete(m, "recipients") })), 400, "transfer_no_recipients")
 	message(post(with(func(m map[string]any) { m["recipients"] = []string{"nobody"} })), 400, "rest_bad_parameter")
-	message(post(with(func(m map[string]any) { m["encryption"] = true })), 400, "rest_bad_parameter")
 	for _, name := range []string{"", "/etc/passwd", "a/../b", "./a", "a//b", `a\b`, "a\x00", "a\n", "..", strings.Repeat("x", 2000)} {
 		message(post(with(func(m map[string]any) { m["files"] = []map[string]any{{"name": name, "size": 1}} })), 400, "transfer_file_name_invalid")
 	}

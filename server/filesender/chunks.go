@@ -47,16 +47,17 @@ func (a *api) putChunk(w http.ResponseWriter, r *http.Request) error {
 		return a.drained(r, err)
 	}
 	offset, err := strconv.ParseInt(a.Var(r, "offset"), 10, 64)
-	if err != nil || r.ContentLength <= 0 || r.ContentLength > a.o.ChunkSize {
+	if err != nil || r.ContentLength <= 0 || r.ContentLength > a.o.ChunkSize+overhead {
 		return a.drained(r, fault(http.StatusBadRequest, "file_chunk_out_of_bounds"))
 	}
 	// Only who signs learns anything; until then what is looked up is not told.
+	var at int64
 	f, s, err := a.find(r, signed.Account)
 	if err == nil {
-		err = checkChunk(r, f, s, offset)
+		at, err = a.checkChunk(r, f, s, offset)
 	}
 	if err != nil {
-		if _, rerr := io.Copy(signed, io.LimitReader(r.Body, a.o.ChunkSize)); rerr != nil {
+		if _, rerr := io.Copy(signed, io.LimitReader(r.Body, a.o.ChunkSize+overhead)); rerr != nil {
 			return rerr
 		}
 		if serr := signed.check(); serr != nil {
@@ -66,7 +67,7 @@ func (a *api) putChunk(w http.ResponseWriter, r *http.Request) error {
 	}
 	a.SetCaller(r, signed.Account.Caller)
 	body := io.TeeReader(r.Body, signed)
-	if _, err := a.Store.WriteAt(r.Context(), signed.Account.Caller, refOf(f), body, offset, r.ContentLength, signed.check); err != nil {
+	if _, err := a.Store.WriteAt(r.Context(), signed.Account.Caller, refOf(f), body, at, r.ContentLength, signed.check); err != nil {
 		return err
 	}
 	return reply.JSON(w, map[string]int64{"offset": offset, "written": r.ContentLength})
@@ -74,26 +75,33 @@ func (a *api) putChunk(w http.ResponseWriter, r *http.Request) error {
 
 // drained reads a refused chunk, so that the client sees the answer.
 func (a *api) drained(r *http.Request, err error) error {
-	_, _ = io.Copy(io.Discard, io.LimitReader(r.Body, a.o.ChunkSize))
+	_, _ = io.Copy(io.Discard, io.LimitReader(r.Body, a.o.ChunkSize+overhead))
 	return err
 }
 
-// checkChunk refuses a chunk that cannot belong there.
-func checkChunk(r *http.Request, f *store.File, s *store.Session, offset int64) error {
-	switch {
-	case s.Attrs[attrStatus] != statusStarted:
-		return fault(http.StatusBadRequest, "cannot_add_data_to_complete_transfer")
-	case f.State == store.StateUploaded:
-		return fault(http.StatusBadRequest, "cannot_add_data_to_complete_transfer")
-	case offset+r.ContentLength > f.Length:
-		return fault(http.StatusBadRequest, "file_chunk_out_of_bounds")
+// checkChunk refuses a chunk that cannot belong there, and tells where its bytes
+// lie in the file.
+func (a *api) checkChunk(r *http.Request, f *store.File, s *store.Session, offset int64) (at int64, err error) {
+	n := r.ContentLength
+	switch sealed := cryptOf(s); {
+	case s.Attrs[attrStatus] != statusStarted, f.State == store.StateUploaded:
+		return 0, fault(http.StatusBadRequest, "cannot_add_data_to_complete_transfer")
+	case sealed != nil:
+		var ok bool
+		if at, n, ok = sealed.chunk(offset, plainSize(f)); !ok || r.ContentLength != n+overhead {
+			return 0, fault(http.StatusBadRequest, "file_chunk_out_of_bounds")
+		}
+	case n > a.o.ChunkSize, offset+n > f.Length:
+		return 0, fault(http.StatusBadRequest, "file_chunk_out_of_bounds")
+	default:
+		at = offset
 	}
-	for header, want := range map[string]int64{"X-Filesender-File-Size": f.Length, "X-Filesender-Chunk-Offset": offset, "X-Filesender-Chunk-Size": r.ContentLength} {
+	for header, want := range map[string]int64{"X-Filesender-File-Size": plainSize(f), "X-Filesender-Chunk-Offset": offset, "X-Filesender-Chunk-Size": n} {
 		if said := r.Header.Get(header); said != "" && said != strconv.FormatInt(want, 10) {
-			return fault(http.StatusBadRequest, "rest_sanity_check_failed")
+			return 0, fault(http.StatusBadRequest, "rest_sanity_check_failed")
 		}
 	}
-	return nil
+	return at, nil
 }
 
 // putFile completes a file (contract §6.3): every byte must be there.

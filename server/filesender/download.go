@@ -58,9 +58,25 @@ type extended struct {
 	DashedIters   int    `json:"password-hash-iterations"`
 }
 
-// iterations is a figure that clients want to read of every file; nothing is
-// encrypted.
+// iterations is how often clients are asked to hash a password; they want to read
+// the figure of every file, encrypted or not.
 const iterations = 150_000
+
+func extendedOf(s *store.Session, f *store.File) extended {
+	sealed := cryptOf(s)
+	encrypted := sealed != nil
+	if !encrypted {
+		sealed = &crypt{KeyVersion: 1, PasswordVersion: 1, Encoding: "none", Iterations: iterations}
+	}
+	e := extended{ID: f.Number, Name: f.Attrs[attrPath], Size: plainSize(f), Mime: f.Type, TransferID: s.Number, Encrypted: encrypted, EncryptedSize: f.Size,
+		Key: sealed.KeyVersion, Password: sealed.PasswordVersion, Encoding: sealed.Encoding, Iterations: sealed.Iterations, Entropy: sealed.Entropy,
+		IV: f.Attrs[attrIV], AEAD: f.Attrs[attrAEAD]}
+	if encrypted {
+		e.Salt = s.Attrs[attrSalt]
+	}
+	e.DashedKey, e.DashedSalt, e.DashedIters = e.Key, e.Salt, e.Iterations
+	return e
+}
 
 // fileIDs answers what is in a transfer; the token is the permission.
 func (a *api) fileIDs(more bool) dialect.Handler {
@@ -72,8 +88,7 @@ func (a *api) fileIDs(more bool) dialect.Handler {
 		ids, out := []int64{}, []extended{}
 		for _, f := range all {
 			ids = append(ids, f.Number)
-			out = append(out, extended{ID: f.Number, Name: f.Attrs[attrPath], Size: f.Size, Mime: f.Type, TransferID: s.Number, EncryptedSize: f.Size,
-				Key: 1, Password: 1, Encoding: "none", Iterations: iterations, DashedKey: 1, DashedIters: iterations})
+			out = append(out, extendedOf(s, f))
 		}
 		if !more {
 			return reply.JSON(w, ids)
@@ -102,7 +117,10 @@ func (a *api) page(w http.ResponseWriter, r *http.Request) error {
 	for _, f := range all {
 		id := strconv.FormatInt(f.Number, 10)
 		ids = append(ids, id)
-		d.Files = append(d.Files, page.SharedFile{ID: f.Number, Name: f.Attrs[attrPath], Bytes: f.Size, Size: page.Bytes(f.Size), Type: f.Type, URL: base + id})
+		x := extendedOf(s, f)
+		d.Files = append(d.Files, page.SharedFile{ID: x.ID, Name: x.Name, Bytes: x.Size, Stored: x.EncryptedSize, Size: page.Bytes(x.Size), Type: x.Mime, URL: base + id,
+			KeyVersion: x.Key, Salt: x.Salt, PasswordVersion: x.Password, Encoding: x.Encoding, Iterations: x.Iterations, Entropy: x.Entropy, IV: x.IV, AEAD: x.AEAD})
+		d.Encrypted = x.Encrypted
 	}
 	if len(ids) > 1 {
 		d.All = base + strings.Join(ids, ",")
@@ -159,6 +177,9 @@ func (a *api) download(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("Cache-Control", "private, no-store, no-transform")
 	format := q.Get("archive_format")
 	if len(wanted) == 1 && format == "" {
+		if sealed := cryptOf(s); sealed != nil {
+			r = chunkRange(r, sealed, wanted[0])
+		}
 		return a.Serve(w, r, c, refOf(wanted[0]), dialect.Serving{Headers: func(h http.Header, f *store.File) {
 			h.Set("Content-Disposition", disposition(f.Attrs[attrPath]))
 			h.Set("Cache-Control", "private, no-store, no-transform")
@@ -227,6 +248,15 @@ func (a *api) config(w http.ResponseWriter, r *http.Request) error {
 		"  max_transfer_recipients: " + strconv.Itoa(a.o.Recipients) + ",\n" +
 		"  default_transfer_days_valid: " + days(a.o.TTL) + ",\n" +
 		"  max_transfer_days_valid: " + days(a.o.MaxTTL) + ",\n" +
+		"  encryption_enabled: true,\n" +
+		"  encryption_password_must_have_upper_and_lower_case: false,\n" +
+		"  encryption_password_must_have_numbers: false,\n" +
+		"  encryption_password_must_have_special_characters: false,\n" +
+		"  encryption_encode_encrypted_chunks_in_base64_during_upload: false,\n" +
+		"  crypto_iv_len: '16',\n" +
+		"  encryption_password_hash_iterations_new_files: '" + strconv.Itoa(iterations) + "',\n" +
+		"  crypto_crypt_name: 'AES-GCM',\n" +
+		"  crypto_hash_name: 'SHA-256',\n" +
 		"}};\n"
 	h := w.Header()
 	h.Set("Content-Type", "text/javascript; charset=utf-8")

@@ -28,12 +28,16 @@ const (
 	attrFrom    = "filesender.from"
 	attrSalt    = "filesender.salt"
 	attrRound   = "filesender.round"
+	attrCrypt   = "filesender.crypt"
 	attrExtends = "filesender.extensions"
 
 	attrPath  = "filesender.path"
 	attrUID   = "filesender.uid"
 	attrCID   = "filesender.cid"
 	attrEmail = "filesender.email"
+	attrPlain = "filesender.plain" // size before encryption
+	attrIV    = "filesender.iv"
+	attrAEAD  = "filesender.aead"
 )
 
 // The states of a transfer.
@@ -75,6 +79,17 @@ func (a *api) postTransfer(w http.ResponseWriter, r *http.Request) error {
 			attrs[name] = *value
 		}
 	}
+	if bool(in.Encryption) {
+		c, err := a.crypt(&in)
+		if err != nil {
+			return err
+		}
+		said, err := json.Marshal(c)
+		if err != nil {
+			return err
+		}
+		attrs[attrCrypt] = string(said)
+	}
 	ttl := a.ttl(in.Expires)
 	s, err := a.Store.CreateSession(r.Context(), c.Caller, store.SessionSpec{Name: in.Subject, TTL: &ttl, Attrs: &attrs, Sequence: transfers})
 	if err != nil {
@@ -99,8 +114,6 @@ func (a *api) checkTransfer(c dialect.Account, in *newTransfer) ([]string, error
 		return nil, fault(http.StatusBadRequest, "transfer_no_files")
 	case len(in.Files) > a.o.Files:
 		return nil, fault(http.StatusBadRequest, "transfer_too_many_files")
-	case bool(in.Encryption):
-		return nil, &faultError{http.StatusBadRequest, "rest_bad_parameter", "encryption is not offered"}
 	}
 	text := 0
 	for _, s := range []*string{in.Subject, in.Message, in.From} {
@@ -176,10 +189,16 @@ func (a *api) ttl(expires number) time.Duration {
 
 // fill announces the files of a new transfer and makes its recipients.
 func (a *api) fill(r *http.Request, c dialect.Account, s *store.Session, all []newFile, to []string) error {
+	sealed := cryptOf(s)
 	for _, f := range all {
 		attrs := map[string]string{attrPath: f.Name, attrUID: strings.ToLower(rand.Text())}
 		if f.CID != "" {
 			attrs[attrCID] = f.CID
+		}
+		length := *f.Size.v
+		if sealed != nil {
+			attrs[attrPlain], attrs[attrIV], attrs[attrAEAD] = strconv.FormatInt(length, 10), f.IV, f.AEAD
+			length = sealed.stored(length)
 		}
 		spec := store.FileSpec{Name: &f.Name, Attrs: &attrs, Sequence: files}
 		if f.Type != "" {
@@ -191,7 +210,7 @@ func (a *api) fill(r *http.Request, c dialect.Account, s *store.Session, all []n
 		}
 		// An empty file is complete at once: clients send nothing for it.
 		ref := store.Ref{Session: s.ID, File: made.ID}
-		if _, err := a.Store.BeginFile(r.Context(), c.Caller, ref, store.FileSpec{}, store.Begin{Length: *f.Size.v}); err != nil {
+		if _, err := a.Store.BeginFile(r.Context(), c.Caller, ref, store.FileSpec{}, store.Begin{Length: length}); err != nil {
 			return err
 		}
 	}
@@ -234,11 +253,7 @@ func textOrNil(s string) *string {
 }
 
 func fileOf(s *store.Session, f *store.File) file {
-	size := f.Size
-	if f.State != store.StateUploaded {
-		size = f.Length
-	}
-	return file{ID: f.Number, TransferID: s.Number, UID: f.Attrs[attrUID], PUID: f.Attrs[attrUID], Name: f.Attrs[attrPath], Size: size, CID: f.Attrs[attrCID]}
+	return file{ID: f.Number, TransferID: s.Number, UID: f.Attrs[attrUID], PUID: f.Attrs[attrUID], Name: f.Attrs[attrPath], Size: plainSize(f), CID: f.Attrs[attrCID]}
 }
 
 func (a *api) recipientOf(r *http.Request, s *store.Session, h *store.Share) recipient {

@@ -77,6 +77,12 @@ type newTransfer struct {
 	Message    *string   `json:"message"`
 	Expires    number    `json:"expires"`
 	Encryption flag      `json:"encryption"`
+
+	KeyVersion      number `json:"encryption_key_version"`
+	PasswordVersion number `json:"encryption_password_version"`
+	Encoding        string `json:"encryption_password_encoding"`
+	Iterations      number `json:"encryption_password_hash_iterations"`
+	Entropy         string `json:"encryption_client_entropy"`
 }
 
 type newFile struct {
@@ -84,6 +90,8 @@ type newFile struct {
 	Size number `json:"size"`
 	Type string `json:"mime_type"`
 	CID  string `json:"cid"`
+	IV   string `json:"iv"`
+	AEAD string `json:"aead"`
 }
 
 // number is a whole number, or its digits in a string; nil: it is not there.

@@ -56,14 +56,19 @@ type Share struct {
 	All                  string // address of all of them as an archive; empty for a single one
 	Left, Expires        string // time left, and the point in time
 	Transfer             int64
+	Encrypted            bool // by the sender: what is downloaded has to be decrypted
 }
 
 // SharedFile is a file of a Share.
 type SharedFile struct {
 	ID               int64
 	Name, Type, Size string // Size for people
-	Bytes            int64
+	Bytes, Stored    int64  // bytes, and of what is stored where that is encrypted
 	URL              string
+
+	// How it was encrypted, for clients that read it from the page.
+	KeyVersion, PasswordVersion, Iterations int
+	Salt, Encoding, Entropy, IV, AEAD       string
 }
 
 // RenderShare renders the page of files that were sent to somebody.
