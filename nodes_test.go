@@ -3,8 +3,11 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"os"
 	"strconv"
@@ -45,7 +48,7 @@ func startCluster(t *testing.T, env ...string) *cluster {
 	for i := range c.nodes {
 		c.nodes[i] = e2eStart(t, c.dir, c.env...)
 	}
-	conf, err := os.ReadFile("testdata/nginx/nodes.conf")
+	conf, err := os.ReadFile("deploy/nginx/nodes.conf")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,6 +85,7 @@ func TestNodes(t *testing.T) {
 	c := startCluster(t, "REAPER_SCHEDULE=@every 1s")
 	t.Run("one link", func(t *testing.T) { testNodesLink(t, c) })
 	t.Run("one upload", func(t *testing.T) { testNodesUpload(t, c) })
+	t.Run("front", func(t *testing.T) { testNodesFront(t, c) })
 	t.Run("reaping", func(t *testing.T) { testNodesReaping(t, c) })
 	t.Run("killed", func(t *testing.T) { testNodesKilled(t, c) })
 }
@@ -157,6 +161,70 @@ func testNodesUpload(t *testing.T, c *cluster) {
 		if !found {
 			t.Error("the upload is not in the list")
 		}
+	}
+}
+
+// testNodesFront: what breaks off before nginx has reached a node, and links are
+// those of the client's side.
+func testNodesFront(t *testing.T, c *cluster) {
+	content := e2eBytes()[:3<<20]
+	a := c.front.do("POST", "/rtc/fileshare/tus/", nil, "Tus-Resumable", "1.0.0", "Upload-Length", strconv.Itoa(len(content)))
+	if a.status != http.StatusCreated || !strings.HasPrefix(a.header.Get("Location"), "http://"+c.front.addr+"/rtc/fileshare/tus/") {
+		t.Fatalf("%v, at %q", a, a.header.Get("Location"))
+	}
+	path, offset := e2eID(a), 0
+	e2eUntil(t, "bytes before the line breaks", func() bool {
+		sendHalf(t, c.front.addr, path, content)
+		// This may come before them, and end the request.
+		a := c.front.do("HEAD", path, nil, "Tus-Resumable", "1.0.0")
+		offset, _ = strconv.Atoi(a.header.Get("Upload-Offset"))
+		return offset > 0
+	})
+	a = c.front.do("PATCH", path, bytes.NewReader(content[offset:]), "Tus-Resumable", "1.0.0",
+		"Upload-Offset", strconv.Itoa(offset), "Content-Type", "application/offset+octet-stream")
+	if a.status != http.StatusNoContent {
+		t.Fatal(a)
+	}
+	_, file, _ := strings.Cut(strings.TrimPrefix(a.header.Get("Upload-File"), "http://"), "/")
+	c.front.want("/"+file, content)
+
+	// Of what clients say themselves only the host counts.
+	req, err := http.NewRequestWithContext(t.Context(), "PUT", "http://"+c.front.addr+"/rtc/fileshare/uploads/a.bin", bytes.NewReader(content))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.SetBasicAuth(e2eUser, e2ePassword)
+	req.Host = "files.example.com:8443"
+	req.Header.Set("X-Forwarded-Proto", "gopher")
+	req.Header.Set("X-Forwarded-For", "192.0.2.7")
+	res, err := c.front.client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	const base = "http://files.example.com:8443"
+	path, found := strings.CutPrefix(res.Header.Get("Location"), base)
+	if !found || !strings.HasPrefix(path, "/rtc/fileshare/uploads/") {
+		t.Fatalf("%s: Location %q", res.Status, res.Header.Get("Location"))
+	}
+	for _, d := range append(c.nodes[:], c.front) {
+		d.want(path, content)
+	}
+}
+
+// sendHalf begins to append to an upload and hangs up in the middle.
+func sendHalf(t *testing.T, addr, path string, content []byte) {
+	t.Helper()
+	line, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	login := base64.StdEncoding.EncodeToString([]byte(e2eUser + ":" + e2ePassword))
+	_, err = fmt.Fprintf(line, "PATCH %s HTTP/1.1\r\nHost: %s\r\nAuthorization: Basic %s\r\nContent-Length: %d\r\n"+
+		"Tus-Resumable: 1.0.0\r\nContent-Type: application/offset+octet-stream\r\nUpload-Offset: 0\r\n\r\n%s",
+		path, addr, login, len(content), content[:len(content)/2])
+	if err := errors.Join(err, line.Close()); err != nil {
+		t.Fatal(err)
 	}
 }
 

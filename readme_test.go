@@ -131,13 +131,11 @@ func runCommands(t *testing.T, bin string, blocks, scripts []string) (metrics st
 	return metrics
 }
 
-// checkNginx lets nginx look at a server, and expects it to be a tested one.
+// checkNginx expects a server of the README to be one that is tested, and lets
+// nginx look at it.
 func checkNginx(t *testing.T, server string) {
 	t.Helper()
-	file := "testdata/nginx/kept.conf"
-	if strings.HasPrefix(server, "upstream") {
-		file = "testdata/nginx/nodes.conf"
-	}
+	const file = "deploy/nginx/kept.conf"
 	tested, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)

@@ -42,7 +42,7 @@ import (
 //	kill9 NAME                           SIGKILL
 //	shutdown NAME                        SIGTERM; exit code 0 is expected
 //	restart NAME [KEY=VALUE…]            starts it again, on the same port
-//	proxy CONFIG NAME                    nginx with testdata/nginx/CONFIG.conf in front of daemon NAME; sets $PROXY
+//	proxy CONFIG NAME                    nginx with deploy/nginx/CONFIG.conf in front of daemon NAME; sets $PROXY
 //	cutter NAME BYTES                    a bad line in front of daemon NAME: a connection breaks when so many bytes went over it in one
 //	                                     direction; sets $CUTTER
 //	cuts N                               expects that it broke at least N times
@@ -237,7 +237,7 @@ func cmdRestart(ts *testscript.TestScript, args []string) error {
 }
 
 func cmdProxy(ts *testscript.TestScript, args []string) error {
-	server, err := os.ReadFile(filepath.Join("testdata", "nginx", args[0]+".conf"))
+	server, err := os.ReadFile(filepath.Join("deploy", "nginx", args[0]+".conf"))
 	if err != nil {
 		return err
 	}
