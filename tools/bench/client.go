@@ -24,7 +24,7 @@ const mostWorkers = 256
 const tooManyErrors = 100
 
 // login is the account that the daemon is configured with.
-type login struct{ name, password, hash, header string }
+type login struct{ name, password, hash, header, key string }
 
 func newLogin() (login, error) {
 	const name, password = "bench@example.com", "correct horse battery staple"
@@ -32,7 +32,7 @@ func newLogin() (login, error) {
 	if err != nil {
 		return login{}, fmt.Errorf("hashing the password: %w", err)
 	}
-	return login{name, password, string(hash), "Basic " + base64.StdEncoding.EncodeToString([]byte(name+":"+password))}, nil
+	return login{name, password, string(hash), "Basic " + base64.StdEncoding.EncodeToString([]byte(name+":"+password)), "the key of the bench, long enough"}, nil
 }
 
 // client is the one load generator of all small operations.
@@ -54,6 +54,7 @@ func newClient() *client {
 // call is a prepared request. Its header is shared by all uses and not changed.
 type call struct {
 	method, url string
+	host        string // in the header; empty = that of url
 	header      http.Header
 	body        []byte
 	want        int   // status
@@ -104,6 +105,7 @@ func (c *client) send(ctx context.Context, q call) (*http.Response, error) {
 	if q.header != nil {
 		req.Header = q.header
 	}
+	req.Host = q.host
 	answer, err := c.http.Do(req)
 	if err != nil {
 		return nil, err

@@ -54,9 +54,10 @@ auth:
   users:
     - name: %q
       password: %q
+      api_key: %q
 reaper:
   schedule: %q
-`, addr, dir, digest, b.login.name, b.login.hash, schedule)
+`, addr, dir, digest, b.login.name, b.login.hash, b.login.key, schedule)
 	file := dir + ".yaml"
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		return nil, err

@@ -169,6 +169,7 @@ func (b *bench) groups() []group {
 		{"small downloads", []string{rowGet, rowToken}, b.smallDownloads},
 		{"large downloads", []string{rowGetLarge, rowGetLarge4, rowRanges}, b.largeDownloads},
 		{"resumable", []string{rowGetResumed, rowMemResumable, rowMemPut, rowMemResumedDown, rowMemGet}, b.resumable},
+		{"chunks", []string{rowChunks}, b.chunks},
 		{"whole cycle", []string{rowCycle}, b.cycle},
 		{"memory", []string{rowMemUp, rowMemDown, rowMemSmall}, b.memory},
 		{"many records", []string{rowStartClean, rowStartKilled, rowScaleGet, rowScaleToken, rowScaleUpload}, b.manyRecords},

@@ -133,6 +133,11 @@ func (d *daemon) discard(ctx context.Context, id string, size int64) error {
 	if err := d.b.client.do(ctx, call{method: "DELETE", url: d.url + "/uploads/" + id, header: d.auth(""), want: http.StatusNoContent, length: 0}); err != nil {
 		return err
 	}
+	return d.emptied(ctx, size)
+}
+
+// emptied waits until the bytes of what was deleted have left the disk.
+func (d *daemon) emptied(ctx context.Context, size int64) error {
 	for deadline := time.Now().Add(30 * time.Second); ; {
 		n, err := usage(d.dir)
 		if err != nil {
