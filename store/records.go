@@ -92,9 +92,9 @@ type Tx interface {
 	Due(in Collection, now time.Time, limit int) ([]Item, error)
 }
 
-// Item is one record as Scan and Due return it. Scan leaves Due zero.
+// Item is one record as Scan and Due return it.
 type Item struct {
 	ID  []byte
 	Doc []byte
-	Due time.Time
+	Due time.Time // UTC, in milliseconds; zero: never
 }

@@ -37,7 +37,7 @@ func (r *reader) Scan(in store.Collection, prefix, from []byte) iter.Seq2[store.
 				yield(store.Item{}, err)
 				return
 			}
-			if !yield(store.Item{ID: id, Doc: doc}, nil) {
+			if !yield(store.Item{ID: id, Doc: doc, Due: s.time()}, nil) {
 				return
 			}
 		}
@@ -163,7 +163,7 @@ func (r *reader) Due(in store.Collection, now time.Time, limit int) ([]store.Ite
 		if err != nil {
 			return nil, err
 		}
-		items[i] = store.Item{ID: e.id, Doc: doc, Due: time.UnixMilli(e.due).UTC()}
+		items[i] = store.Item{ID: e.id, Doc: doc, Due: e.time()}
 	}
 	return items, nil
 }

@@ -41,6 +41,14 @@ func (s *stored) size() int {
 	return 1 + 4 + 8 + len(s.doc)
 }
 
+// time is when the document is due, zero: never.
+func (s *stored) time() time.Time {
+	if !s.hasDue {
+		return time.Time{}
+	}
+	return time.UnixMilli(s.due).UTC()
+}
+
 // append appends the value of the tree.
 func (s *stored) append(b []byte) []byte {
 	var flags byte

@@ -168,7 +168,7 @@ func (g *group) query(ctx context.Context, needs []*need, known []key) error {
 		switch _, cached := g.cache[n.get]; {
 		case n.scan != nil:
 			n.scan.queue(&b, n.limit).Query(func(rows pgx.Rows) (err error) {
-				n.items, err = items(rows, false)
+				n.items, err = items(rows, true)
 				return err
 			})
 		case n.due != nil:

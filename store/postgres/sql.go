@@ -15,7 +15,7 @@ const (
 	beginView   = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 	beginUpdate = "BEGIN ISOLATION LEVEL SERIALIZABLE"
 	selectDocs  = "SELECT id, doc FROM fileshare_records WHERE kind = $1 AND id = ANY($2)"
-	selectPage  = "SELECT id, doc FROM fileshare_records WHERE kind = $1 AND id >= $2 AND id < $3 ORDER BY id DESC LIMIT $4"
+	selectPage  = "SELECT id, doc, due FROM fileshare_records WHERE kind = $1 AND id >= $2 AND id < $3 ORDER BY id DESC LIMIT $4"
 	selectDue   = "SELECT id, doc, due FROM fileshare_records WHERE kind = $1 AND due <= $2 ORDER BY due LIMIT $3"
 	// What is due and in nobody's hands, asked outside of the transaction: within
 	// it the range that was searched would be guarded against others.
@@ -73,9 +73,10 @@ func items(rows pgx.Rows, due bool) (all []store.Item, err error) {
 	for rows.Next() {
 		var it store.Item
 		if due {
-			var ms int64
-			err = rows.Scan(&it.ID, &it.Doc, &ms)
-			it.Due = time.UnixMilli(ms).UTC()
+			var ms *int64
+			if err = rows.Scan(&it.ID, &it.Doc, &ms); ms != nil {
+				it.Due = time.UnixMilli(*ms).UTC()
+			}
 		} else {
 			err = rows.Scan(&it.ID, &it.Doc)
 		}

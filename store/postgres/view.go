@@ -123,7 +123,7 @@ func (t *viewTx) Get(in store.Collection, id []byte) (doc []byte, err error) {
 func (t *viewTx) Scan(in store.Collection, prefix, from []byte) iter.Seq2[store.Item, error] {
 	return pages(t.db, spanOf(in, prefix, from), func(s span, limit int) (page []store.Item, err error) {
 		err = t.ask(func(rows pgx.Rows) (err error) {
-			page, err = items(rows, false)
+			page, err = items(rows, true)
 			return err
 		}, selectPage, string(s.in), []byte(s.prefix), []byte(s.end), limit)
 		return page, err

@@ -40,7 +40,7 @@ func testScan(t *testing.T, r store.Records) {
 			t.Errorf("Scan(%q, %q) = %s, want %s", c.prefix, c.from, got, c.want)
 		}
 		for _, it := range items {
-			if string(it.Doc) != "doc "+string(it.ID) || !it.Due.IsZero() {
+			if string(it.Doc) != "doc "+string(it.ID) || !it.Due.Equal(time.UnixMilli(7)) {
 				t.Errorf("Scan gives %q, %v for %s", it.Doc, it.Due, it.ID)
 			}
 		}

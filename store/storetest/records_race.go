@@ -179,7 +179,7 @@ func testModel(t *testing.T, r store.Records) {
 				continue
 			}
 			if strings.HasPrefix(k.id, string(prefix)) && (len(from) == 0 || k.id < string(from)) {
-				scanned = append(scanned, store.Item{ID: []byte(k.id), Doc: []byte(v.doc)})
+				scanned = append(scanned, store.Item{ID: []byte(k.id), Doc: []byte(v.doc), Due: v.due})
 			}
 			if !v.due.IsZero() && !v.due.After(now) {
 				dues = append(dues, store.Item{ID: []byte(k.id), Doc: []byte(v.doc), Due: v.due})
