@@ -85,8 +85,9 @@ type EventData struct {
 	SessionID string `json:"session_id,omitempty"`
 	FileID    string `json:"file_id,omitempty"`
 	TokenID   string `json:"token_id,omitempty"`
-	Name      string `json:"name,omitempty"` // of the file, else of the session
-	Size      *int64 `json:"size,omitempty"` // of the file, bytes
+	InviteID  string `json:"invitation_id,omitempty"` // of a session: by which it was made
+	Name      string `json:"name,omitempty"`          // of the file, else of the session
+	Size      *int64 `json:"size,omitempty"`          // of the file, bytes
 	SHA256    string `json:"sha256,omitempty"`
 	Count     int64  `json:"count,omitempty"` // downloads that the event stands for
 }

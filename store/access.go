@@ -26,6 +26,7 @@ type whose struct {
 	members []string
 	granted Access // by the token that the caller presents
 	needs   Access // what of that is asked for
+	invited bool   // the caller presents the invitation by which the session was made
 }
 
 // permit is the one place that decides whether a caller may. It is asked twice:
@@ -49,10 +50,13 @@ func (s *Store) decide(c Caller, a action, w *whose) *Error {
 		a == toAppend && s.o.AnonymousUploads && (w == nil || w.owner == ""):
 		return nil
 	case (c.Grant != "" || c.Share != "") && w == nil && (a == toFile || a == toSession), // asked again when the file is known
+		c.Invite != "" && (w == nil || w.invited) && (a == toSession || a == toRule || a == toFind),
 		w != nil && w.needs != "" && w.granted.number() >= w.needs.number():
 		return nil
 	case c.Name == "" && w != nil && w.granted != "":
 		return Refuse(Denied, "the token does not allow that")
+	case c.Name == "" && c.Invite != "":
+		return Refuse(Denied, "the invitation does not allow that")
 	case c.Name == "":
 		return Refuse(Unauthenticated, "authentication required")
 	case a == toUpload, a == toFetch, w == nil, w.owner == c.Name, (a == toSession || a == toFind) && slices.Contains(w.members, c.Name):

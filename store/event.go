@@ -22,6 +22,12 @@ const (
 	SessionCreated EventType = "session.created"
 	SessionExpired EventType = "session.expired"
 	SessionDeleted EventType = "session.deleted"
+
+	SessionCompleted  EventType = "session.completed" // all of its files are there, it was said
+	InvitationCreated EventType = "invitation.created"
+	InvitationUsed    EventType = "invitation.used" // a session made by it was completed
+	InvitationExpired EventType = "invitation.expired"
+	InvitationClosed  EventType = "invitation.closed" // by its owner
 )
 
 // Event is something that happened. It is written in the Update in which it
@@ -38,6 +44,8 @@ type Event struct {
 	Size    int64  // of the file, bytes
 	SHA256  []byte // of the file, nil if there is none
 	Count   int64  // downloads that this event stands for; 0 of other types
+
+	Invitation string // by which a session was made, or to which it happened
 }
 
 // Recipient is somebody who is told of an event: a channel of package notify
@@ -47,7 +55,7 @@ type Recipient struct{ Channel, Name string }
 // eventRec is the record of an event; ids are kept as keys.
 type eventRec struct {
 	Event
-	session, file, token Key
+	session, file, token, invitation Key
 }
 
 func (r *eventRec) encode() []byte {
@@ -62,6 +70,7 @@ func (r *eventRec) encode() []byte {
 	e.uint(8, uint64(r.Size))
 	e.bytes(9, r.SHA256)
 	e.uint(10, uint64(r.Count))
+	e.key(11, r.invitation)
 	return e
 }
 
@@ -92,6 +101,8 @@ func decodeEvent(b []byte) (*eventRec, error) {
 			r.SHA256 = slices.Clone(x.raw)
 		case 10:
 			r.Count = int64(x.v)
+		case 11:
+			r.invitation = x.key()
 		}
 	}
 	return r, nil
@@ -103,7 +114,7 @@ func (s *Store) showEvent(key Key, r *eventRec) *Event {
 	for _, x := range []struct {
 		key Key
 		id  *string
-	}{{r.session, &r.Session}, {r.file, &r.File}, {r.token, &r.Token}} {
+	}{{r.session, &r.Session}, {r.file, &r.File}, {r.token, &r.Token}, {r.invitation, &r.Invitation}} {
 		if !x.key.zero() {
 			*x.id = s.ids.id(x.key)
 		}
@@ -195,7 +206,7 @@ func (s *Store) emitEnd(tx Tx, now time.Time, key Key, f *fileRec, why reason) e
 
 // emitSession is emit for what happens to a session.
 func (s *Store) emitSession(tx Tx, now time.Time, t EventType, key Key, r *sessionRec) error {
-	return s.emit(tx, now, &eventRec{Event: Event{Type: t, Owner: r.owner, Name: r.name}, session: key})
+	return s.emit(tx, now, &eventRec{Event: Event{Type: t, Owner: r.owner, Name: r.name}, session: key, invitation: r.invitation})
 }
 
 // Settling is how long an event waits before Events shows it, where several

@@ -36,12 +36,18 @@ func (s *Store) reach(tx Tx, c Caller, ref Ref, least Access) (*found, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := f.whose()
+	w, err := s.whoseFile(tx, c, f)
+	if err != nil {
+		return nil, err
+	}
 	w.needs = least
 	if w.granted, err = s.granted(tx, c, f, now); err != nil {
 		return nil, err
 	}
-	return f, s.permit(c, f.action(), w)
+	if err := s.permit(c, f.action(), w); err != nil || least != AccessFull {
+		return f, err
+	}
+	return f, f.session.changeable()
 }
 
 // appending is action for going on with an unfinished file.
@@ -120,6 +126,9 @@ func (s *Store) DeleteFile(ctx context.Context, c Caller, ref Ref) error {
 		if err := s.emitEnd(tx, d.now, f.fileKey, f.file, deleted); err != nil {
 			return err
 		}
+		if err := f.unclaim(tx); err != nil {
+			return err
+		}
 		if err := d.drop(tx, f.fileKey, f.file, deleted); err != nil {
 			return err
 		}
@@ -154,7 +163,10 @@ func (s *Store) Files(ctx context.Context, c Caller, q Query) (page Page[*File],
 			if err != nil {
 				return err
 			}
-			w := session.whose()
+			w, err := s.whoseSession(tx, c, session)
+			if err != nil {
+				return err
+			}
 			w.needs = AccessRead
 			if w.granted, err = s.sharedWith(tx, c, key); err != nil {
 				return err

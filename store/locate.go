@@ -36,7 +36,11 @@ func (s *Store) locate(tx Tx, c Caller, key Key) (Ref, error) {
 	if err != nil {
 		return Ref{}, err
 	}
-	if err := s.permit(c, toFind, f.whose()); err != nil {
+	w, err := s.whoseFile(tx, c, f)
+	if err != nil {
+		return Ref{}, err
+	}
+	if err := s.permit(c, toFind, w); err != nil {
 		return Ref{}, err
 	}
 	return ref, nil

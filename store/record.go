@@ -195,6 +195,11 @@ type sessionRec struct {
 	attrs    map[string]string
 	sequence string // empty: has no number
 	number   int64
+
+	invitation   Key // by which it was made, zero: by its owner
+	completed    time.Time
+	files, bytes int64          // what was put in by the invitation
+	guest        *invitationRec // by which the caller is here; not kept
 }
 
 func (s *sessionRec) encode() []byte {
@@ -209,6 +214,10 @@ func (s *sessionRec) encode() []byte {
 	e.attrs(20, 21, s.attrs)
 	e.uint(22, uint64(s.number))
 	e.string(23, s.sequence)
+	e.key(24, s.invitation)
+	e.time(25, s.completed)
+	e.uint(26, uint64(s.files))
+	e.uint(27, uint64(s.bytes))
 	for _, m := range s.members {
 		e.string(30, m)
 	}
@@ -244,6 +253,14 @@ func decodeSession(b []byte) (*sessionRec, error) {
 			s.number = int64(x.v)
 		case 23:
 			s.sequence = string(x.raw)
+		case 24:
+			s.invitation = x.key()
+		case 25:
+			s.completed = x.time()
+		case 26:
+			s.files = int64(x.v)
+		case 27:
+			s.bytes = int64(x.v)
 		case 30:
 			s.members = append(s.members, string(x.raw))
 		}

@@ -27,12 +27,13 @@ const (
 	ShareRecords   Collection = "share"   // share key → what it lets its holder see
 	OutboxRecords  Collection = "outbox"  // event key ‖ recipient → message that waits for its delivery
 	LoginRecords   Collection = "login"   // hash of a token of a login → whose it is
+	InviteRecords  Collection = "invite"  // invitation key → invitation, also for a while after its end
 )
 
 // Collections returns every collection of the engine.
 func Collections() []Collection {
 	return []Collection{FileRecords, ContentRecords, UseRecords, SessionRecords, TokenRecords, IndexRecords, UsageRecords, TrashRecords, NodeRecords, MetaRecords,
-		OnceRecords, EventRecords, OutboxRecords, LoginRecords, ShareRecords}
+		OnceRecords, EventRecords, OutboxRecords, LoginRecords, ShareRecords, InviteRecords}
 }
 
 // Records is the transactional side of a backend: small documents, each under

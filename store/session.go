@@ -5,35 +5,46 @@ import (
 	"time"
 )
 
-// CreateSession makes a session of the caller's. It needs an account also with
-// open sessions: there is no id to know yet.
+// CreateSession makes a session of the caller's; by an invitation that it
+// presents, one of who invites. It needs one or the other also with open
+// sessions: there is no id to know yet.
 func (s *Store) CreateSession(ctx context.Context, c Caller, spec SessionSpec) (*Session, error) {
+	if c.Invite != "" {
+		return s.createInvited(ctx, c, spec)
+	}
 	if err := s.permit(c, toOwn, nil); err != nil {
 		return nil, err
 	}
 	now := s.now()
-	rec := &sessionRec{owner: c.Name, ttl: s.o.SessionTTL, created: now, updated: now, expires: now.Add(s.o.SessionTTL)}
-	if err := rec.apply(spec, now, s.o.MaxSessionTTL); err != nil {
-		return nil, err
-	}
-	key := newKey(now)
-	rec.sequence = spec.Sequence
-	err := s.update(ctx, func(tx Tx) error {
-		if err := number(tx, rec.sequence, &rec.number, key); err != nil {
-			return err
-		}
-		if err := putSession(tx, key, rec); err != nil {
-			return err
-		}
-		if err := s.emitSession(tx, now, SessionCreated, key, rec); err != nil {
-			return err
-		}
-		return rec.eachIndex(key, func(id []byte) error { return tx.Put(IndexRecords, id, nil, time.Time{}) })
-	})
+	rec, err := s.newSession(c.Name, spec, now)
 	if err != nil {
 		return nil, err
 	}
+	key := newKey(now)
+	if err := s.update(ctx, func(tx Tx) error { return s.addSession(tx, key, rec, now) }); err != nil {
+		return nil, err
+	}
 	return s.showSession(key, rec), nil
+}
+
+// newSession makes the record of a session.
+func (s *Store) newSession(owner string, spec SessionSpec, now time.Time) (*sessionRec, error) {
+	rec := &sessionRec{owner: owner, ttl: s.o.SessionTTL, created: now, updated: now, expires: now.Add(s.o.SessionTTL), sequence: spec.Sequence}
+	return rec, rec.apply(spec, now, s.o.MaxSessionTTL)
+}
+
+// addSession writes the record of a new session.
+func (s *Store) addSession(tx Tx, key Key, rec *sessionRec, now time.Time) error {
+	if err := number(tx, rec.sequence, &rec.number, key); err != nil {
+		return err
+	}
+	if err := putSession(tx, key, rec); err != nil {
+		return err
+	}
+	if err := s.emitSession(tx, now, SessionCreated, key, rec); err != nil {
+		return err
+	}
+	return rec.eachIndex(key, func(id []byte) error { return tx.Put(IndexRecords, id, nil, time.Time{}) })
 }
 
 // apply writes what a client says of a session into its record.
@@ -65,12 +76,15 @@ func (r *sessionRec) apply(spec SessionSpec, now time.Time, most time.Duration) 
 func (r *sessionRec) whose() *whose { return &whose{owner: r.owner, members: r.members} }
 
 // eachIndex does something with the entries of a session in the lists of its
-// owner and of its members.
+// owner, of its members, and of the invitation by which it was made.
 func (r *sessionRec) eachIndex(key Key, do func(id []byte) error) error {
 	for _, name := range append([]string{r.owner}, r.members...) {
 		if err := do(entry(sessionsOf(name), key)); err != nil {
 			return err
 		}
+	}
+	if !r.invitation.zero() {
+		return do(entry(madeBy(r.invitation), key))
 	}
 	return nil
 }
@@ -80,7 +94,12 @@ func putSession(tx Tx, key Key, r *sessionRec) error {
 }
 
 func (s *Store) showSession(key Key, r *sessionRec) *Session {
-	return &Session{ID: s.ids.id(key), Owner: r.owner, Members: r.members, Name: r.name, Attrs: r.attrs, Number: r.number, TTL: r.ttl, Created: r.created, Updated: r.updated, Expires: r.expires}
+	out := &Session{ID: s.ids.id(key), Owner: r.owner, Members: r.members, Name: r.name, Attrs: r.attrs, Number: r.number, TTL: r.ttl,
+		Created: r.created, Updated: r.updated, Expires: r.expires, Completed: r.completed}
+	if !r.invitation.zero() {
+		out.Invitation = s.ids.id(r.invitation)
+	}
+	return out
 }
 
 // Session returns a session to its owner and its members (with open sessions:
@@ -105,7 +124,11 @@ func (s *Store) mySession(tx Tx, c Caller, a action, id string) (Key, *sessionRe
 	if err != nil {
 		return key, nil, err
 	}
-	return key, rec, s.permit(c, a, rec.whose())
+	w, err := s.whoseSession(tx, c, rec)
+	if err != nil {
+		return key, nil, err
+	}
+	return key, rec, s.permit(c, a, w)
 }
 
 // Sessions lists the sessions that the caller owns or is a member of, newest
@@ -123,19 +146,22 @@ func (s *Store) Sessions(ctx context.Context, c Caller, q Query) (page Page[*Ses
 		if q.All {
 			l.in, l.prefix = SessionRecords, nil
 		}
-		page, err = list(&l, tx, func(key Key) (*Session, error) {
-			rec, err := sessionAt(tx, key, now)
-			switch {
-			case err == nil:
-				return s.showSession(key, rec), nil
-			case KindOf(err) != 0:
-				return nil, nil
-			}
-			return nil, err
-		})
+		page, err = list(&l, tx, func(key Key) (*Session, error) { return s.listedSession(tx, key, now) })
 		return err
 	})
 	return page, err
+}
+
+// listedSession returns a session for a list, nil if it is over.
+func (s *Store) listedSession(tx Tx, key Key, now time.Time) (*Session, error) {
+	rec, err := sessionAt(tx, key, now)
+	switch {
+	case err == nil:
+		return s.showSession(key, rec), nil
+	case KindOf(err) != 0:
+		return nil, nil
+	}
+	return nil, err
 }
 
 // PatchSession changes TTL (from now), Name, Members and Attrs. Files without a
@@ -147,6 +173,12 @@ func (s *Store) PatchSession(ctx context.Context, c Caller, id string, spec Sess
 	err = s.update(ctx, func(tx Tx) error {
 		key, rec, err := s.mySession(tx, c, toRule, id)
 		if err != nil {
+			return err
+		}
+		if rec.guest != nil && (spec.Members != nil || spec.TTL != nil) {
+			return Refuse(Denied, "the invitation does not allow that")
+		}
+		if err := rec.changeable(); err != nil {
 			return err
 		}
 		if spec.Members != nil {
@@ -180,6 +212,9 @@ func (s *Store) DeleteSession(ctx context.Context, c Caller, id string) error {
 		key, rec, err := s.mySession(tx, c, toRule, id)
 		if err != nil {
 			return err
+		}
+		if rec.guest != nil && rec.guest.reason != alive {
+			return rec.guest.open(s.now()) // only to be seen any more
 		}
 		if err := s.emitSession(tx, s.now(), SessionDeleted, key, rec); err != nil {
 			return err

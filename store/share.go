@@ -91,8 +91,11 @@ func (s *Store) CreateShares(ctx context.Context, c Caller, session string, spec
 	now := s.now()
 	err = s.update(ctx, func(tx Tx) error {
 		out = nil
-		key, _, err := s.mySession(tx, c, toSession, session)
+		key, rec, err := s.mySession(tx, c, toSession, session)
 		if err != nil {
+			return err
+		}
+		if err := rec.shareable(); err != nil {
 			return err
 		}
 		n := len(specs)
@@ -184,8 +187,11 @@ func (s *Store) DeleteShare(ctx context.Context, c Caller, session, id string) e
 		return err
 	}
 	return s.update(ctx, func(tx Tx) error {
-		session, _, err := s.mySession(tx, c, toSession, session)
+		session, rec, err := s.mySession(tx, c, toSession, session)
 		if err != nil {
+			return err
+		}
+		if err := rec.shareable(); err != nil {
 			return err
 		}
 		key, ok := s.ids.key(id)

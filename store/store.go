@@ -72,6 +72,9 @@ type Caller struct {
 	// Share is the id of a share that the caller presents: it lets it read what
 	// is in the share's session.
 	Share string
+	// Invite is the secret of an invitation that the caller presents: it lets it
+	// make sessions on the account of who invites, and fill and complete them.
+	Invite string
 }
 
 // Ref names a file or a token the way its URL does. Session is empty for an
@@ -139,6 +142,9 @@ type Session struct {
 	Created time.Time
 	Updated time.Time
 	Expires time.Time
+
+	Invitation string    // id of the one by which it was made, empty: by its owner
+	Completed  time.Time // when it was said that all is there; zero: not yet
 }
 
 // Token is a capability to download one file, or with an access to see or
@@ -226,8 +232,9 @@ type Store struct {
 	blobs   Blobs
 	o       Options
 	ids     *idCodec
-	signing []byte // key of Sign
-	node    Key    // this daemon, since its start
+	invites *idCodec // of the secrets of invitations
+	signing []byte   // key of Sign
+	node    Key      // this daemon, since its start
 	started time.Time
 	stats   counters
 	buffers *buffers
@@ -302,6 +309,9 @@ func (s *Store) secret(ctx context.Context) error {
 		return fmt.Errorf("id secret: %w", err)
 	}
 	s.signing = signingKey(secret)
+	if s.invites, err = newIDCodec(s.Sign("secrets of invitations", nil)[:16]); err != nil {
+		return err
+	}
 	s.ids, err = newIDCodec(secret)
 	return err
 }

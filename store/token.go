@@ -18,7 +18,7 @@ func (s *Store) CreateToken(ctx context.Context, c Caller, ref Ref, spec TokenSp
 	}
 	key := newKey(now)
 	err = s.update(ctx, func(tx Tx) error {
-		f, err := s.mine(tx, c, ref)
+		f, err := s.mine(tx, c.uninvited(), ref)
 		if err != nil {
 			return err
 		}
@@ -111,7 +111,7 @@ func (s *Store) Tokens(ctx context.Context, c Caller, ref Ref, q Query) (page Pa
 	}
 	now := s.now()
 	err = s.view(ctx, func(tx Tx) error {
-		f, err := s.mine(tx, c, ref)
+		f, err := s.mine(tx, c.uninvited(), ref)
 		if err != nil {
 			return err
 		}
@@ -143,7 +143,7 @@ func (s *Store) DeleteToken(ctx context.Context, c Caller, ref Ref) error {
 		return err
 	}
 	return s.update(ctx, func(tx Tx) error {
-		f, err := s.mine(tx, c, ref)
+		f, err := s.mine(tx, c.uninvited(), ref)
 		if err != nil {
 			return err
 		}

@@ -151,6 +151,9 @@ func (s *Store) BeginFile(ctx context.Context, c Caller, ref Ref, spec FileSpec,
 func (s *Store) begin(tx Tx, f *found, b Begin, now time.Time) error {
 	f.file.open = &unfinished{length: max(b.Length, -1), part: b.Part, want: b.SHA256}
 	f.file.touch(now, s.o.UnfinishedTTL)
+	if err := f.claim(tx, 0, max(b.Length, -1)); err != nil {
+		return err
+	}
 	if b.Length == 0 {
 		return s.finish(tx, f, nil, nil, now)
 	}
@@ -172,7 +175,11 @@ func (s *Store) openFile(tx Tx, c Caller, ref Ref, now time.Time) (*found, error
 	if f.session == nil {
 		a = toAppend
 	}
-	if err := s.permit(c, a, f.whose()); err != nil {
+	w, err := s.whoseFile(tx, c, f)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.permit(c, a, w); err != nil {
 		return nil, err
 	}
 	if f.file.open == nil && !f.file.stored {
@@ -397,6 +404,9 @@ func (s *Store) Cancel(ctx context.Context, c Caller, ref Ref) error {
 		}
 		if f.file.open == nil {
 			return errComplete()
+		}
+		if err := f.unclaim(tx); err != nil {
+			return err
 		}
 		d := newDropper(s, s.now())
 		if err := d.drop(tx, f.fileKey, f.file, deleted); err != nil {

@@ -76,6 +76,9 @@ func (s *Store) attach(tx Tx, f *found, c *Content) error {
 	if err := s.quota(u, c.size); err != nil {
 		return err
 	}
+	if err := f.claim(tx, 0, c.size); err != nil {
+		return err
+	}
 	u.files, u.bytes = u.files+1, u.bytes+c.size
 	if err := tx.Put(UsageRecords, usageID(owner), u.encode(), time.Time{}); err != nil {
 		return err
@@ -201,7 +204,17 @@ func (s *Store) enterSession(tx Tx, c Caller, session string, f *found) (err err
 	if f.sessionKey, f.session, err = s.findSession(tx, session, f.file.created); err != nil {
 		return err
 	}
-	if err := s.permit(c, toSession, f.session.whose()); err != nil {
+	w, err := s.whoseSession(tx, c, f.session)
+	if err != nil {
+		return err
+	}
+	if err := s.permit(c, toSession, w); err != nil {
+		return err
+	}
+	if err := f.session.changeable(); err != nil {
+		return err
+	}
+	if err := f.claim(tx, 1, 0); err != nil {
 		return err
 	}
 	f.file.session, f.file.owner = f.sessionKey, f.session.owner
@@ -220,10 +233,11 @@ func (s *Store) MayStore(ctx context.Context, c Caller, ref Ref, size int64) err
 	var owner string
 	err := s.view(ctx, func(tx Tx) error {
 		f, err := s.storable(tx, c, ref)
-		if err == nil {
-			owner = f.owner()
+		if err != nil {
+			return err
 		}
-		return err
+		owner = f.owner()
+		return f.session.fits(0, size)
 	})
 	if err != nil {
 		return err
@@ -237,7 +251,14 @@ func (s *Store) storable(tx Tx, c Caller, ref Ref) (*found, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.permit(c, f.action(), f.whose()); err != nil {
+	w, err := s.whoseFile(tx, c, f)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.permit(c, f.action(), w); err != nil {
+		return nil, err
+	}
+	if err := f.session.changeable(); err != nil {
 		return nil, err
 	}
 	switch {

@@ -81,6 +81,12 @@ func Engine(t *testing.T, open Pair) {
 		"events":         testEvents,
 		"outbox":         testOutbox,
 		"event faults":   testEventFaults,
+		"invitations":    testInvitations,
+		"invited":        testInvited,
+		"invited limits": testInvitedLimits,
+		"invited races":  testInvitedRaces,
+		"invited end":    testInvitationEnd,
+		"invited faults": testInvitationFaults,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
