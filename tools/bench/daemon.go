@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,12 +24,16 @@ type daemon struct {
 	addr string
 	url  string
 	dir  string // its data directory
+	disk string // where contents are
 }
 
 // settings are the keys of its configuration that rows differ in.
 type settings struct {
 	noDigest bool
 	reaper   string // schedule; empty = so rarely that it never runs
+	records  string // store.records and store.blobs; empty = the default
+	blobs    string
+	disk     string // where contents end up; empty = in its data directory
 }
 
 // daemon starts a daemon over the data directory name below the bench's own.
@@ -50,6 +55,8 @@ func (b *bench) daemon(ctx context.Context, name string, s settings) (*daemon, e
 store:
   dir: %q
   digest: %s
+  records: %q
+  blobs: %q
 auth:
   users:
     - name: %q
@@ -57,7 +64,7 @@ auth:
       api_key: %q
 reaper:
   schedule: %q
-`, addr, dir, digest, b.login.name, b.login.hash, b.login.key, schedule)
+`, addr, dir, digest, cmp.Or(s.records, "bolt"), cmp.Or(s.blobs, "dir"), b.login.name, b.login.hash, b.login.key, schedule)
 	file := dir + ".yaml"
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		return nil, err
@@ -67,7 +74,7 @@ reaper:
 	if err != nil {
 		return nil, err
 	}
-	return &daemon{child: c, b: b, addr: addr, url: "http://" + addr, dir: dir}, nil
+	return &daemon{child: c, b: b, addr: addr, url: "http://" + addr, dir: dir, disk: cmp.Or(s.disk, dir)}, nil
 }
 
 // kill ends the daemon as a crash would.

@@ -18,6 +18,7 @@ import (
 	"fileshare/store"
 	"fileshare/store/bolt"
 	"fileshare/store/dir"
+	"fileshare/store/postgres"
 )
 
 // fill is the role that makes uploads through the engine itself, without
@@ -25,6 +26,7 @@ import (
 func fill(ctx context.Context, args []string) (err error) {
 	flags := flag.NewFlagSet(roleFill, flag.ContinueOnError)
 	data := flags.String("dir", "", "data directory")
+	url := flags.String("records", "", "PostgreSQL instead of the data directory")
 	count := flags.Int("n", 0, "uploads")
 	size := flags.Int("size", 1<<10, "bytes of each")
 	ttl := flags.Duration("ttl", time.Hour, "of each")
@@ -36,7 +38,7 @@ func fill(ctx context.Context, args []string) (err error) {
 	if err := os.MkdirAll(*data, 0o700); err != nil {
 		return err
 	}
-	records, err := bolt.Open(*data, bolt.Options{})
+	records, err := openRecords(ctx, *data, *url)
 	if err != nil {
 		return fmt.Errorf("opening the records: %w", err)
 	}
@@ -46,7 +48,7 @@ func fill(ctx context.Context, args []string) (err error) {
 		return fmt.Errorf("opening the blobs: %w", err)
 	}
 	defer func() { err = errors.Join(err, blobs.Close()) }()
-	s, err := store.New(ctx, records, blobs, store.Options{Exclusive: true})
+	s, err := store.New(ctx, records, blobs, store.Options{Exclusive: *url == ""})
 	if err != nil {
 		return fmt.Errorf("opening the engine: %w", err)
 	}
@@ -80,14 +82,26 @@ func fill(ctx context.Context, args []string) (err error) {
 	return errors.Join(err, lines.Flush())
 }
 
+func openRecords(ctx context.Context, dir, url string) (store.Records, error) {
+	if url != "" {
+		return postgres.Open(ctx, url, postgres.Options{})
+	}
+	return bolt.Open(dir, bolt.Options{})
+}
+
 // fill fills the data directory name and returns the paths of the uploads.
 func (b *bench) fill(ctx context.Context, name string, count, size int, ttl time.Duration) ([]string, error) {
+	return b.fillOver(ctx, name, "", count, size, ttl)
+}
+
+// fillOver is fill with the records in PostgreSQL, unless url is empty.
+func (b *bench) fillOver(ctx context.Context, name, url string, count, size int, ttl time.Duration) ([]string, error) {
 	program, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
 	ids := filepath.Join(b.dir, name+".ids")
-	cmd := exec.CommandContext(ctx, program, roleFill, "-dir", filepath.Join(b.dir, name), "-n", strconv.Itoa(count),
+	cmd := exec.CommandContext(ctx, program, roleFill, "-dir", filepath.Join(b.dir, name), "-records", url, "-n", strconv.Itoa(count),
 		"-size", strconv.Itoa(size), "-ttl", ttl.String(), "-owner", b.login.name, "-ids", ids)
 	cmd.Env = cleanEnv()
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -170,6 +170,8 @@ func (b *bench) groups() []group {
 		{"large downloads", []string{rowGetLarge, rowGetLarge4, rowRanges}, b.largeDownloads},
 		{"resumable", []string{rowGetResumed, rowMemResumable, rowMemPut, rowMemResumedDown, rowMemGet}, b.resumable},
 		{"chunks", []string{rowChunks}, b.chunks},
+		{"scale-out", scaleOutNames(), b.scaleOut},
+		{"many records in PostgreSQL", scaleRecordsNames(), b.scaleRecords},
 		{"whole cycle", []string{rowCycle}, b.cycle},
 		{"memory", []string{rowMemUp, rowMemDown, rowMemSmall}, b.memory},
 		{"many records", []string{rowStartClean, rowStartKilled, rowScaleGet, rowScaleToken, rowScaleUpload}, b.manyRecords},

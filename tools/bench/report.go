@@ -113,6 +113,16 @@ func (r *report) judge(row, unit string, ours series, g goal, remark string) {
 	r.compare(row, unit, ours, "", series{}, g, remark)
 }
 
+// showBeside adds a row beside a reference that nothing is demanded of.
+func (r *report) showBeside(row, unit string, ours series, beside string, ref series) {
+	r.compare(row, unit, ours, beside, ref, leastRatio(0), "")
+	x := &r.Results[len(r.Results)-1]
+	x.Target = ""
+	if x.Verdict == "met" {
+		x.Verdict = "–"
+	}
+}
+
 // show adds a row that has no target.
 func (r *report) show(row, unit string, ours series, remark string) {
 	x := Result{Row: row, Unit: unit, Ours: ours.values, Verdict: "–", Remark: remark}

@@ -139,7 +139,7 @@ func (d *daemon) discard(ctx context.Context, id string, size int64) error {
 // emptied waits until the bytes of what was deleted have left the disk.
 func (d *daemon) emptied(ctx context.Context, size int64) error {
 	for deadline := time.Now().Add(30 * time.Second); ; {
-		n, err := usage(d.dir)
+		n, err := usage(d.disk)
 		if err != nil {
 			return err
 		}

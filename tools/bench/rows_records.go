@@ -71,21 +71,7 @@ func (b *bench) manyRecords(ctx context.Context) error {
 	return errors.Join(
 		row(rowScaleGet, func(d *daemon, paths []string) turn { return b.gets(d, paths, size) }),
 		row(rowScaleToken, func(d *daemon, _ []string) turn { return b.tokenGets(d) }),
-		row(rowScaleUpload, func(d *daemon, _ []string) turn {
-			q, err := d.uploadCall(noise(size))
-			if err != nil {
-				return broken(err)
-			}
-			// No warm-up beyond the password, and one second: what is
-			// uploaded makes the small database larger.
-			return turn{
-				warm: func(ctx context.Context) error { return b.client.do(ctx, q) },
-				measure: func(ctx context.Context) (float64, error) {
-					s, err := load{workers: 64, during: min(b.sizes.measure, time.Second)}.run(ctx, func(ctx context.Context, _ int) error { return b.client.do(ctx, q) })
-					return s.rate(), err
-				},
-			}
-		}))
+		row(rowScaleUpload, func(d *daemon, _ []string) turn { return b.briefUploads(d, size) }))
 }
 
 // mostRecords is the start over ten times as many; contents are tiny, so that

@@ -274,28 +274,12 @@ func (d *daemon) create(ctx context.Context, q call) (string, error) {
 // cycle is what a telephone call's file transfer does, from its session to
 // its one download.
 func (b *bench) cycle(ctx context.Context) (err error) {
-	const size = 1 << 10
 	d, err := b.daemon(ctx, "cycle", settings{})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.remove()) }()
-	content := noise(size)
-	s := b.compete(ctx, b.small(64, func(ctx context.Context, _ int) error {
-		session, err := d.create(ctx, d.postCall("/sessions"))
-		if err != nil {
-			return err
-		}
-		path, err := d.sessionFile(ctx, session, content)
-		if err != nil {
-			return err
-		}
-		token, err := d.create(ctx, d.postCall(path+"/tokens"))
-		if err != nil {
-			return err
-		}
-		return b.client.do(ctx, d.getCall(path+"/tokens/"+token, size))
-	}))
+	s := b.compete(ctx, b.cycles(d))
 	b.report.judge(rowCycle, "/s", s[0], least(1500), "five requests each, four of them durable writes, the download counted")
 	return nil
 }

@@ -69,10 +69,19 @@ func build() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	tools := filepath.Join(filepath.Dir(strings.TrimSpace(string(mod))), "tools", "go.mod")
+	tools := "" // it is found from any module of the tree
+	for dir := filepath.Dir(strings.TrimSpace(string(mod))); ; dir = filepath.Dir(dir) {
+		tools = filepath.Join(dir, "tools", "go.mod")
+		if _, err := os.Stat(tools); err == nil {
+			break
+		}
+		if dir == filepath.Dir(dir) {
+			return "", errors.New("there is no tools/go.mod above the module")
+		}
+	}
 	c := exec.CommandContext(ctx, "go", "tool", "-modfile="+tools, "-n", "versitygw")
 	var log bytes.Buffer
-	c.Stderr = &log
+	c.Dir, c.Stderr = filepath.Dir(filepath.Dir(tools)), &log
 	out, err := c.Output()
 	if err != nil {
 		return "", fmt.Errorf("building versitygw: %w: %s", err, &log)
@@ -130,6 +139,9 @@ func (s *Server) Thaw() error { return s.cmd.Process.Signal(syscall.SIGCONT) }
 
 // Stop ends the server and removes what it has.
 func (s *Server) Stop() error { return errors.Join(s.Halt(), os.RemoveAll(s.dir)) }
+
+// Dir is where the objects are.
+func (s *Server) Dir() string { return s.dir }
 
 // Addr is the server's host and port.
 func (s *Server) Addr() string { return s.addr }
