@@ -88,7 +88,7 @@ func TestRowsOverTheStandIn(t *testing.T) {
 
 func TestWrongAnswersFailTheRow(t *testing.T) {
 	t.Setenv(standInEnv, "broken")
-	b := newBench(t, "upload 1 (KiB c=16|GiB PUT)$")
+	b := newBench(t, "^upload 1 (KiB c=16|GiB PUT)$")
 	for _, g := range b.groups() {
 		b.runGroup(t.Context(), g)
 	}
