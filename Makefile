@@ -31,7 +31,9 @@ man: build ## write the manual page dist/fileshare.1
 test: packages lint ## all that CI does: lint, modules, tests with -race, every fuzz target for a moment
 	$(GO) mod verify
 	$(GO) mod tidy -diff
+	$(GO) tool -modfile=tools/go.mod -n versitygw >/dev/null # built once, for the tests over S3
 	$(GO) test -race -timeout 45m ./...
+	$(GO) -C tools/bench test ./...
 	$(MAKE) --no-print-directory fuzz
 
 # The tests need some programs; on Debian, as root, they are installed. The clients of other
