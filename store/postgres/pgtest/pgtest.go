@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"net/url"
 	"os"
 	"os/exec"
@@ -30,6 +31,7 @@ const patience = time.Minute
 // Server is a running PostgreSQL.
 type Server struct {
 	dir, bin string
+	addr     string // of one with TLS
 	attr     *syscall.SysProcAttr
 	options  []string
 	log      *bytes.Buffer
@@ -75,9 +77,14 @@ func account() (attr *syscall.SysProcAttr, uid, gid int, err error) {
 }
 
 // Start makes a cluster and starts it; options are settings like
-// "ssl=on". Stop ends it.
-func Start(options ...string) (_ *Server, err error) {
-	s := &Server{options: options}
+// "fsync=on". Stop ends it.
+func Start(options ...string) (*Server, error) {
+	return start(&Server{options: options}, func(*Server, int, int) error { return nil })
+}
+
+// start makes and starts a cluster; prepare may add to what is in its directory
+// and to its options, for the account that it runs as.
+func start(s *Server, prepare func(s *Server, uid, gid int) error) (_ *Server, err error) {
 	if s.bin, err = programs(); err != nil {
 		return nil, err
 	}
@@ -94,7 +101,7 @@ func Start(options ...string) (_ *Server, err error) {
 			err = errors.Join(err, os.RemoveAll(s.dir))
 		}
 	}()
-	if err := os.Chown(s.dir, uid, gid); err != nil {
+	if err := errors.Join(os.Chown(s.dir, uid, gid), prepare(s, uid, gid)); err != nil {
 		return nil, err
 	}
 	c := exec.Command(filepath.Join(s.bin, "initdb"), "-D", filepath.Join(s.dir, "data"), "-U", "postgres", "-A", "trust", "-E", "UTF8",
@@ -184,7 +191,11 @@ func (s *Server) Dir() string { return s.dir }
 // URL is how one reaches a schema of the server's only database; "public" is
 // always there.
 func (s *Server) URL(schema string) string {
-	return "postgres://postgres@/postgres?" + url.Values{"host": {s.dir}, "sslmode": {"disable"}, "search_path": {schema}}.Encode()
+	q := url.Values{"host": {s.dir}, "sslmode": {"disable"}, "search_path": {schema}}
+	if _, port, err := net.SplitHostPort(s.addr); err == nil {
+		q.Set("port", port) // it is in the name of the socket
+	}
+	return "postgres://postgres@/postgres?" + q.Encode()
 }
 
 // NewSchema makes an empty schema, which is as good as a database and made in
