@@ -67,12 +67,20 @@ func fsDo(t *testing.T, d *e2eDaemon, method, path string, args url.Values, in, 
 	}
 }
 
+// fsAccount is the environment of a daemon that knows the account, and the one
+// of the other tests.
+func fsAccount() string {
+	return `AUTH_USERS=[{"name":"` + fsUser + `","password":"x","api_key":"` + fsKey + `"},{"name":"` + e2eUser + `","password":"` + e2ePassword + `","admin":true}]`
+}
+
 // chunked is a large file that is uploaded in chunks by many workers.
 type chunked struct {
-	t    *testing.T
-	size int64
-	path string // of the file
-	key  string
+	t        *testing.T
+	size     int64
+	transfer int64
+	path     string // of the file
+	key      string
+	download string
 
 	mu    sync.Mutex
 	left  []int64        // offsets that are to be sent; guarded by mu
@@ -84,6 +92,29 @@ const (
 	chunkSize    = 5 << 20
 	chunkWorkers = 16
 )
+
+// newChunked announces a transfer of one file; all of it is left to be sent.
+func newChunked(t *testing.T, d *e2eDaemon, size int64) *chunked {
+	t.Helper()
+	var tr struct {
+		ID    int64
+		Files []struct {
+			ID  int64
+			UID string
+		}
+		Recipients []struct{ Token string }
+	}
+	fsDo(t, d, "POST", "/rest.php/transfer", nil, map[string]any{
+		"files": []any{map[string]any{"name": "large.bin", "size": size}}, "recipients": []string{"bob@example.net"},
+	}, &tr, http.StatusCreated)
+	f := tr.Files[0]
+	c := &chunked{t: t, size: size, transfer: tr.ID, path: fmt.Sprintf("/rest.php/file/%d", f.ID), key: f.UID,
+		download: fmt.Sprintf("/download.php?token=%s&files_ids=%d", tr.Recipients[0].Token, f.ID), there: map[int64]bool{}}
+	for offset := int64(0); offset < size; offset += chunkSize {
+		c.left = append(c.left, offset)
+	}
+	return c
+}
 
 // chunk is the content at an offset: the same bytes turned by where they are.
 func (c *chunked) chunk(offset int64) []byte {
@@ -140,24 +171,9 @@ func TestCrashChunks(t *testing.T) {
 		}
 		size = n << 20
 	}
-	env := `AUTH_USERS=[{"name":"` + fsUser + `","password":"x","api_key":"` + fsKey + `"}]`
-	dir := t.TempDir()
+	env, dir := fsAccount(), t.TempDir()
 	d := e2eStart(t, dir, env)
-	var tr struct {
-		ID    int64
-		Files []struct {
-			ID  int64
-			UID string
-		}
-		Recipients []struct{ Token string }
-	}
-	fsDo(t, d, "POST", "/rest.php/transfer", nil, map[string]any{
-		"files": []any{map[string]any{"name": "large.bin", "size": size}}, "recipients": []string{"bob@example.net"},
-	}, &tr, http.StatusCreated)
-	c := &chunked{t: t, size: size, path: fmt.Sprintf("/rest.php/file/%d", tr.Files[0].ID), key: tr.Files[0].UID, there: map[int64]bool{}}
-	for offset := int64(0); offset < size; offset += chunkSize {
-		c.left = append(c.left, offset)
-	}
+	c := newChunked(t, d, size)
 	rand.Shuffle(len(c.left), func(i, j int) { c.left[i], c.left[j] = c.left[j], c.left[i] })
 
 	for _, part := range []int64{size / 4, size / 2} { // killed when so much was acknowledged
@@ -174,7 +190,7 @@ func TestCrashChunks(t *testing.T) {
 		d = e2eStart(t, dir, env)
 		complete := map[string]bool{"complete": true}
 		fsDo(t, d, "PUT", c.path, url.Values{"key": {c.key}}, complete, nil, http.StatusConflict) // there are holes
-		fsDo(t, d, "PUT", fmt.Sprintf("/rest.php/transfer/%d", tr.ID), nil, complete, nil, http.StatusConflict)
+		fsDo(t, d, "PUT", fmt.Sprintf("/rest.php/transfer/%d", c.transfer), nil, complete, nil, http.StatusConflict)
 	}
 	for offset := range c.there { // a client that is not sure repeats some
 		if c.left = append(c.left, offset); rand.IntN(4) == 0 {
@@ -185,14 +201,14 @@ func TestCrashChunks(t *testing.T) {
 	c.run(t.Context(), d)
 	t.Logf("%.0f MB/s at the end, RssAnon %d kB, VmHWM %d kB", float64(c.sent.Load()-before)/1e6/time.Since(begin).Seconds(), d.proc("RssAnon"), d.proc("VmHWM"))
 	fsDo(t, d, "PUT", c.path, url.Values{"key": {c.key}}, map[string]bool{"complete": true}, nil, http.StatusOK)
-	fsDo(t, d, "PUT", fmt.Sprintf("/rest.php/transfer/%d", tr.ID), nil, map[string]bool{"complete": true}, nil, http.StatusOK)
-	c.wantWhole(d, fmt.Sprintf("/download.php?token=%s&files_ids=%d", tr.Recipients[0].Token, tr.Files[0].ID))
+	fsDo(t, d, "PUT", fmt.Sprintf("/rest.php/transfer/%d", c.transfer), nil, map[string]bool{"complete": true}, nil, http.StatusOK)
+	c.wantWhole(d)
 }
 
 // wantWhole downloads the file and compares it.
-func (c *chunked) wantWhole(d *e2eDaemon, path string) {
+func (c *chunked) wantWhole(d *e2eDaemon) {
 	c.t.Helper()
-	res, err := d.client.Get("http://" + d.addr + path)
+	res, err := d.client.Get("http://" + d.addr + c.download)
 	if err != nil {
 		c.t.Fatal(err)
 	}
