@@ -1,8 +1,12 @@
 package store
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -22,10 +26,20 @@ type Share struct {
 type ShareSpec struct {
 	Attrs    map[string]string
 	Sequence string
+	// Distinct names an attribute by which shares of the session are told apart,
+	// letters of either case alike: one that is there is returned instead of a
+	// new one.
+	Distinct string
+	// Most is how many shares the session may have with this one; 0 = 1000.
+	Most int
 }
 
 // mostShares is how many shares a session may have.
 const mostShares = 1000
+
+// ErrShares is the cause of a refusal (Invalid) of more shares than there may
+// be.
+var ErrShares = errors.New("too many shares")
 
 // shareRec is the record of a share.
 type shareRec struct {
@@ -84,6 +98,7 @@ func (s *Store) showShare(key Key, h *shareRec) *Share {
 }
 
 // CreateShares makes shares of a session of the caller's, all of them or none.
+// Those that a spec finds there already are as they were.
 func (s *Store) CreateShares(ctx context.Context, c Caller, session string, specs []ShareSpec) (out []*Share, err error) {
 	if err := s.permit(c, toSession, nil); err != nil {
 		return nil, err
@@ -98,16 +113,21 @@ func (s *Store) CreateShares(ctx context.Context, c Caller, session string, spec
 		if err := rec.shareable(); err != nil {
 			return err
 		}
-		n := len(specs)
-		for _, err := range tx.Scan(IndexRecords, sharesOf(key), nil) {
-			if err != nil {
-				return err
-			}
-			if n++; n > mostShares {
-				return Refuse(Invalid, fmt.Sprintf("too many recipients: at most %d", mostShares))
-			}
+		var have []*Share
+		if err := s.eachShare(tx, key, func(share Key, h *shareRec) error {
+			have = append(have, s.showShare(share, h))
+			return nil
+		}); err != nil {
+			return err
 		}
 		for _, spec := range specs {
+			if i := spec.among(have); i >= 0 {
+				out = append(out, have[i])
+				continue
+			}
+			if most := cmp.Or(spec.Most, mostShares); len(have) >= most {
+				return RefuseCause(Invalid, fmt.Sprintf("too many recipients: at most %d", most), ErrShares)
+			}
 			h := &shareRec{session: key, created: now, sequence: spec.Sequence}
 			if h.attrs, err = mergeAttrs(nil, spec.Attrs); err != nil {
 				return err
@@ -122,11 +142,54 @@ func (s *Store) CreateShares(ctx context.Context, c Caller, session string, spec
 			if err := tx.Put(ShareRecords, share[:], h.encode(), time.Time{}); err != nil {
 				return err
 			}
-			out = append(out, s.showShare(share, h))
+			have = append(have, s.showShare(share, h))
+			out = append(out, have[len(have)-1])
 		}
 		return nil
 	})
 	return out, err
+}
+
+// among finds the share that is not told apart from a new one, -1 if there is
+// none.
+func (spec *ShareSpec) among(have []*Share) int {
+	if spec.Distinct == "" {
+		return -1
+	}
+	return slices.IndexFunc(have, func(h *Share) bool {
+		return strings.EqualFold(h.Attrs[spec.Distinct], spec.Attrs[spec.Distinct])
+	})
+}
+
+// ShareByNumber finds a share of a session of the caller's by the number of a
+// sequence, and its session. Numbers can be guessed: also where sessions are
+// open, it is for owner and members only.
+func (s *Store) ShareByNumber(ctx context.Context, c Caller, sequence string, n int64) (out *Share, session *Session, err error) {
+	if err := s.permit(c, toFind, nil); err != nil {
+		return nil, nil, err
+	}
+	err = s.view(ctx, func(tx Tx) error {
+		key, ok, err := numbered(tx, sequence, n)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return errShareUnknown()
+		}
+		h, err := getShare(tx, key)
+		if err != nil {
+			return err
+		}
+		if h == nil {
+			return errShareUnknown()
+		}
+		_, rec, err := s.mySession(tx, c, toFind, s.ids.id(h.session))
+		if err == nil {
+			out, session = s.showShare(key, h), s.showSession(h.session, rec)
+		}
+		return err
+	})
+	return out, session, err
 }
 
 // Shares lists all shares of a session of the caller's, newest first.

@@ -73,6 +73,7 @@ func Engine(t *testing.T, open Pair) {
 		"concat":         testConcat,
 		"append faults":  testUnfinishedFaults,
 		"shares":         testShares,
+		"share rules":    testShareRules,
 		"append model":   testUnfinishedModel,
 		"append race":    testAppendRace,
 		"append races":   testUnfinishedRaces,

@@ -1,6 +1,9 @@
 package storetest
 
 import (
+	"errors"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"fileshare/store"
@@ -76,6 +79,48 @@ func testShares(t *testing.T, open Pair) {
 	if n := e.leftRecords(store.ShareRecords); n != 0 {
 		t.Errorf("%d shares left", n)
 	}
+}
+
+// Shares are told apart and counted in the Update in which they are made.
+func testShareRules(t *testing.T, open Pair) {
+	e := start(t, open, store.Options{})
+	tok, _ := e.token([]byte("abc"), 1)
+	spec := func(name string) store.ShareSpec {
+		return store.ShareSpec{Attrs: map[string]string{"x.name": name}, Sequence: "x", Distinct: "x.name", Most: 3}
+	}
+	first, err := e.CreateShares(e.ctx(), alice, tok.Session, []store.ShareSpec{spec("a"), spec("b"), spec("A")})
+	if err != nil || len(first) != 3 || first[2].ID != first[0].ID || first[1].ID == first[0].ID {
+		t.Fatalf("%+v, %v", first, err)
+	}
+	var wg sync.WaitGroup
+	var made atomic.Int64
+	for _, name := range []string{"c", "d", "e", "b", "C"} {
+		wg.Go(func() {
+			switch got, err := e.CreateShares(e.ctx(), alice, tok.Session, []store.ShareSpec{spec(name)}); {
+			case err == nil && got[0].ID != first[1].ID:
+				made.Add(1)
+			case err == nil && name != "b", err != nil && (!errors.Is(err, store.ErrShares) || store.KindOf(err) != store.Invalid):
+				t.Errorf("%s: %+v, %v", name, got, err)
+			}
+		})
+	}
+	wg.Wait()
+	all, err := e.Shares(e.ctx(), alice, tok.Session)
+	if n := made.Load(); err != nil || len(all) != 3 || n < 1 || n > 2 { // c and C are one
+		t.Errorf("%d made, %+v, %v", n, all, err)
+	}
+	for _, h := range first[:2] {
+		got, s, err := e.ShareByNumber(e.ctx(), alice, "x", h.Number)
+		if err != nil || got.ID != h.ID || s.ID != tok.Session {
+			t.Errorf("%+v, %+v, %v", got, s, err)
+		}
+		_, _, err = e.ShareByNumber(e.ctx(), bob, "x", h.Number)
+		e.want(err, store.Denied, "not yours")
+		_, _, err = e.ShareByNumber(e.ctx(), store.Caller{Share: h.ID}, "x", h.Number)
+		e.want(err, store.Unauthenticated, "authentication required")
+	}
+	_, _, err = e.ShareByNumber(e.ctx(), alice, "x", 1000)
+	e.want(err, store.NotFound, "token not found")
 }
 
 // second is the error of a call.
