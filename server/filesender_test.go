@@ -124,6 +124,7 @@ type fsTransfer struct {
 		CID  string
 	}
 	Recipients []struct {
+		ID    int64
 		Token string
 		Email *string
 		URL   string `json:"download_url"`
@@ -297,6 +298,20 @@ func scrape(t *testing.T, page []byte) (rows []map[string]string) {
 	return rows
 }
 
+// fsMessage checks an error by the name that FileSender has for it.
+func fsMessage(t *testing.T, a answer, status int, want string) {
+	t.Helper()
+	var e struct {
+		Message string
+		UID     string
+		Details *json.RawMessage
+	}
+	a.want(t, status).into(t, &e)
+	if e.Message != want || e.UID == "" || !strings.Contains(string(a.body), `"details"`) {
+		t.Errorf("%s, want %s", a.body, want)
+	}
+}
+
 func TestFileSenderRefusals(t *testing.T) {
 	h := fsHouse(t)
 	var tr fsTransfer
@@ -305,15 +320,7 @@ func TestFileSenderRefusals(t *testing.T) {
 	chunk := "/rest.php/file/" + fsID(tr.Files[0].ID) + "/chunk/0"
 	message := func(a answer, status int, want string) {
 		t.Helper()
-		var e struct {
-			Message string
-			UID     string
-			Details any
-		}
-		a.want(t, status).into(t, &e)
-		if e.Message != want || e.UID == "" || !strings.Contains(string(a.body), `"details"`) {
-			t.Errorf("%s, want %s", a.body, want)
-		}
+		fsMessage(t, a, status, want)
 	}
 	with := func(change func(m map[string]any)) map[string]any {
 		m := map[string]any{"files": ok["files"], "recipients": ok["recipients"]}

@@ -40,7 +40,10 @@ func fileSenderFace() face {
 				ID         int64
 				Round      string `json:"roundtriptoken"`
 				Files      []struct{ ID int64 }
-				Recipients []struct{ Token string }
+				Recipients []struct {
+					ID    int64
+					Token string
+				}
 			}
 			call := func(user, method, path, body string) answer {
 				return h.do(method, fileSenderSigned(h, user, method, path, body), "", strings.NewReader(body))
@@ -63,12 +66,15 @@ func fileSenderFace() face {
 			call("alice", "PUT", fmt.Sprintf("/rest.php/transfer/%d", hers.ID), `{"complete":true}`).want(h.t, 200)
 			another := fmt.Sprintf("/download.php?token=%s&files_ids=%d", hers.Recipients[0].Token, bobs.Files[0].ID)
 			link := fmt.Sprintf("/download.php?token=%s&files_ids=%d", bobs.Recipients[0].Token, bobs.Files[0].ID)
+			recipient := fmt.Sprintf("/rest.php/recipient/%d", bobs.Recipients[0].ID)
 			var try []trespass
 			for _, round := range []string{"", "?roundtriptoken=" + bobs.Round} {
 				try = append(try,
 					trespass{what: "transfer", method: "GET", path: at + round}, trespass{what: "options", method: "GET", path: at + "/options" + round},
 					trespass{what: "close", method: "PUT", path: at + round, body: `{"closed":true}`}, trespass{what: "extend", method: "PUT", path: at + round, body: `{"extend_expiry_date":true}`},
 					trespass{what: "delete", method: "DELETE", path: at + round}, trespass{what: "add recipient", method: "POST", path: at + "/recipient" + round, body: `{"recipient":"me@example.com"}`},
+					trespass{what: "recipient", method: "GET", path: recipient + round}, trespass{what: "remind recipient", method: "PUT", path: recipient + round, body: `{"remind":true}`},
+					trespass{what: "delete recipient", method: "DELETE", path: recipient + round},
 					trespass{what: "file", method: "GET", path: file + round}, trespass{what: "delete file", method: "DELETE", path: file + round},
 					trespass{what: "complete file", method: "PUT", path: file + round, body: `{"complete":true}`}, trespass{what: "chunk", method: "PUT", path: file + "/chunk/0" + round, body: "mine"})
 			}

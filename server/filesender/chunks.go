@@ -142,17 +142,19 @@ func (a *api) getFile(w http.ResponseWriter, r *http.Request) error {
 	return reply.JSON(w, fileOf(s, f))
 }
 
+// deleteFile takes a file out of a transfer. One without files is closed.
 func (a *api) deleteFile(w http.ResponseWriter, r *http.Request) error {
 	c, _, err := a.caller(r)
 	if err != nil {
 		return err
 	}
-	f, _, err := a.find(r, c)
+	f, s, err := a.find(r, c)
 	if err != nil {
 		return err
 	}
 	if err := a.Store.DeleteFile(r.Context(), c.Caller, refOf(f)); err != nil {
 		return err
 	}
-	return reply.JSON(w, true)
+	left, err := a.filesOf(r, c.Caller, s)
+	return a.closed(w, r, c, s, len(left), err)
 }

@@ -85,6 +85,7 @@ func New(h dialect.Host, o Options) dialect.API {
 			dialect.Route{Path: rest + "/transfer/{id:[0-9]+}", Get: a.getTransfer, Put: a.putTransfer, Delete: a.deleteTransfer},
 			dialect.Route{Path: rest + "/transfer/{id:[0-9]+}/options", Get: a.transferOptions},
 			dialect.Route{Path: rest + "/transfer/{id:[0-9]+}/recipient", Post: a.postRecipient},
+			dialect.Route{Path: rest + "/recipient/{id:[0-9]+}", Get: a.getRecipient, Put: a.putRecipient, Delete: a.deleteRecipient},
 			dialect.Route{Path: rest + "/file/{id:[0-9]+}", Get: a.getFile, Put: a.putFile, Delete: a.deleteFile},
 			dialect.Route{Path: rest + "/file/{id:[0-9]+}/chunk/{offset:[0-9]+}", Put: a.putChunk},
 			dialect.Route{Path: rest + "/{rest:.*}", Get: missing, Post: missing, Put: missing, Delete: missing},

@@ -107,7 +107,7 @@ func (a *api) postTransfer(w http.ResponseWriter, r *http.Request) error {
 	return reply.Created(w, a.siteURL(r)+"/rest.php/transfer/"+strconv.FormatInt(s.Number, 10), t)
 }
 
-// checkTransfer refuses what cannot be, and returns the recipients.
+// checkTransfer refuses what cannot be, and returns the recipients' addresses.
 func (a *api) checkTransfer(c dialect.Account, in *newTransfer) ([]string, error) {
 	switch {
 	case len(in.Files) == 0:
@@ -151,21 +151,16 @@ func (a *api) checkTransfer(c dialect.Account, in *newTransfer) ([]string, error
 		if !goodAddress(address) {
 			return nil, &faultError{http.StatusBadRequest, "rest_bad_parameter", "recipients"}
 		}
-		if !slices.ContainsFunc(to, func(have string) bool { return strings.EqualFold(have, address) }) {
-			to = append(to, address)
-		}
+		to = append(to, address)
 	}
-	if me := a.address(c); in.Options["add_me_to_recipients"] && goodAddress(me) && !slices.Contains(to, me) {
+	if me := a.address(c); in.Options["add_me_to_recipients"] && goodAddress(me) {
 		to = append(to, me)
 	}
 	if in.Options["get_a_link"] {
 		to = []string{""}
 	}
-	switch {
-	case len(to) == 0:
+	if len(to) == 0 {
 		return nil, fault(http.StatusBadRequest, "transfer_no_recipients")
-	case len(to) > a.o.Recipients:
-		return nil, fault(http.StatusBadRequest, "transfer_too_many_recipients")
 	}
 	return to, nil
 }
@@ -187,8 +182,15 @@ func (a *api) ttl(expires number) time.Duration {
 	return min(max(time.Until(time.Unix(*expires.v, 0)), time.Second), a.o.MaxTTL).Truncate(time.Second)
 }
 
-// fill announces the files of a new transfer and makes its recipients.
+// fill makes the recipients of a new transfer and announces its files.
 func (a *api) fill(r *http.Request, c dialect.Account, s *store.Session, all []newFile, to []string) error {
+	var specs []store.ShareSpec
+	for _, address := range to {
+		specs = append(specs, a.recipientSpec(address))
+	}
+	if _, err := a.addRecipients(r, c, s, specs...); err != nil {
+		return err
+	}
 	sealed := cryptOf(s)
 	for _, f := range all {
 		attrs := map[string]string{attrPath: f.Name, attrUID: strings.ToLower(rand.Text())}
@@ -214,12 +216,7 @@ func (a *api) fill(r *http.Request, c dialect.Account, s *store.Session, all []n
 			return err
 		}
 	}
-	var specs []store.ShareSpec
-	for _, address := range to {
-		specs = append(specs, store.ShareSpec{Attrs: map[string]string{attrEmail: address}, Sequence: recipients})
-	}
-	_, err := a.Store.CreateShares(r.Context(), c.Caller, s.ID, specs)
-	return err
+	return nil
 }
 
 // transferOf makes what is answered of a transfer, for its owner.
@@ -447,33 +444,6 @@ func (a *api) deleteTransfer(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return reply.JSON(w, true)
-}
-
-// postRecipient adds a recipient to a transfer.
-func (a *api) postRecipient(w http.ResponseWriter, r *http.Request) error {
-	c, body, s, err := a.mine(r)
-	if err != nil {
-		return err
-	}
-	var in struct {
-		Recipient string `json:"recipient"`
-		Email     string `json:"email"`
-	}
-	if err := json.Unmarshal(body, &in); err != nil {
-		return &faultError{http.StatusBadRequest, "rest_bad_parameter", err.Error()}
-	}
-	if in.Recipient == "" {
-		in.Recipient = in.Email
-	}
-	if !goodAddress(in.Recipient) {
-		return &faultError{http.StatusBadRequest, "rest_bad_parameter", "recipient"}
-	}
-	shares, err := a.Store.CreateShares(r.Context(), c.Caller, s.ID, []store.ShareSpec{{Attrs: map[string]string{attrEmail: in.Recipient}, Sequence: recipients}})
-	if err != nil {
-		return err
-	}
-	out := a.recipientOf(r, s, shares[0])
-	return reply.Created(w, a.siteURL(r)+"/rest.php/recipient/"+strconv.FormatInt(out.ID, 10), out)
 }
 
 // checkRoundTrip refuses a wrong round trip token; it may be left out by whoever
