@@ -1,6 +1,7 @@
 package filesender
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
@@ -236,7 +237,8 @@ func (a *api) transferOf(r *http.Request, c dialect.Account, s *store.Session) (
 	for _, f := range all {
 		t.Files = append(t.Files, fileOf(s, f))
 	}
-	for _, h := range slices.Backward(shares) {
+	slices.SortFunc(shares, func(x, y *store.Share) int { return cmp.Compare(x.Number, y.Number) }) // as they were asked for
+	for _, h := range shares {
 		t.Recipients = append(t.Recipients, a.recipientOf(r, s, h))
 	}
 	return t, nil
@@ -284,7 +286,7 @@ func (a *api) filesOf(r *http.Request, c store.Caller, s *store.Session) (all []
 			}
 		}
 		if q.Cursor = page.Next; q.Cursor == "" {
-			slices.SortFunc(all, func(x, y *store.File) int { return int(x.Number - y.Number) })
+			slices.SortFunc(all, func(x, y *store.File) int { return cmp.Compare(x.Number, y.Number) })
 			return all, nil
 		}
 	}
