@@ -37,7 +37,7 @@ func Commands(version string) []*cobra.Command {
 		each(cmd, func(cmd *cobra.Command) {
 			if run := cmd.RunE; run != nil {
 				cmd.RunE = func(cmd *cobra.Command, args []string) error {
-					ctx, stop := interruptible(cmd.Context())
+					ctx, stop := Interruptible(cmd.Context())
 					defer stop()
 					cmd.SetContext(context.WithValue(ctx, versionKey{}, version))
 					return run(cmd, args)
@@ -71,9 +71,9 @@ func IsUsage(err error) bool {
 // errInterrupted is why a context ends that Ctrl-C ended.
 var errInterrupted = errors.New("interrupted")
 
-// interruptible is a context that the first SIGINT or SIGTERM ends. The second
+// Interruptible is a context that the first SIGINT or SIGTERM ends. The second
 // one ends the process.
-func interruptible(parent context.Context) (context.Context, func()) {
+func Interruptible(parent context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
@@ -197,8 +197,8 @@ func left(end, now time.Time) string {
 	return fmt.Sprintf("%dd%02dh", d/(24*time.Hour), d%(24*time.Hour)/time.Hour)
 }
 
-// size is a number of bytes as people read it.
-func size(n int64) string {
+// Size is a number of bytes as people read it.
+func Size(n int64) string {
 	units := []string{"B", "KiB", "MiB", "GiB", "TiB", "PiB"}
 	f, u := float64(n), 0
 	for f >= 1024 && u < len(units)-1 {

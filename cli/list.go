@@ -43,7 +43,7 @@ func listCommand() *cobra.Command {
 			n := 0
 			for f, err := range files {
 				if err == nil {
-					err = t.row(f, size(f.Size), left(f.ExpiresAt.Time, time.Now()), downloads(f.Downloads, f.MaxDownloads), nameOf(f), f.URL)
+					err = t.row(f, Size(f.Size), left(f.ExpiresAt.Time, time.Now()), downloads(f.Downloads, f.MaxDownloads), nameOf(f), f.URL)
 				}
 				if err != nil {
 					return errors.Join(err, t.end())
@@ -134,7 +134,7 @@ func infoCommand() *cobra.Command {
 			if f.SHA256 != nil {
 				sum = *f.SHA256
 			}
-			return printResult(cmd, f, facts("name", f.Name, "type", f.MimeType, "size", fmt.Sprintf("%s (%d)", size(f.Size), f.Size), "sha256", sum,
+			return printResult(cmd, f, facts("name", f.Name, "type", f.MimeType, "size", fmt.Sprintf("%s (%d)", Size(f.Size), f.Size), "sha256", sum,
 				"state", strings.ToLower(f.State), "downloads", downloads(f.Downloads, f.MaxDownloads), "tags", strings.Join(f.Tags, ", "),
 				"owner", f.Owner, "created", moment(f.CreatedAt), "expires", expires(f.ExpiresAt), "link", f.URL))
 		},

@@ -18,6 +18,9 @@ const (
 // other node is a dead one.
 func (s *Store) enter(ctx context.Context) error {
 	return s.records.Update(ctx, func(tx Tx) error {
+		if err := mayServe(tx); err != nil {
+			return err
+		}
 		if s.o.Exclusive {
 			for item, err := range tx.Scan(NodeRecords, nil, nil) {
 				if err != nil {
@@ -73,11 +76,20 @@ func (s *Store) alive(tx Tx, now time.Time) func(Key) bool {
 		if err != nil || doc == nil {
 			return false
 		}
-		for f, err := range fields(doc) {
-			if err == nil && f.n == 1 {
-				return f.time().After(now)
-			}
-		}
-		return true // without an end
+		lives, err := nodeLives(doc, now)
+		return lives || err != nil
 	}
+}
+
+// nodeLives tells whether a node's record says that it is at work.
+func nodeLives(doc []byte, now time.Time) (bool, error) {
+	for f, err := range fields(doc) {
+		if err != nil {
+			return false, err
+		}
+		if f.n == 1 {
+			return f.time().After(now), nil
+		}
+	}
+	return true, nil // without an end
 }

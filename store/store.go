@@ -322,6 +322,9 @@ func (s *Store) secret(ctx context.Context) error {
 func (s *Store) notOrphaned(ctx context.Context) error {
 	begun := false
 	err := s.records.View(ctx, func(tx Tx) error {
+		if err := mayServe(tx); err != nil {
+			return err
+		}
 		doc, err := tx.Get(MetaRecords, secretID)
 		begun = doc != nil
 		return err

@@ -88,6 +88,9 @@ func Engine(t *testing.T, open Pair) {
 		"invited races":  testInvitedRaces,
 		"invited end":    testInvitationEnd,
 		"invited faults": testInvitationFaults,
+		"move":           testMove,
+		"move faults":    testMoveFaults,
+		"move damage":    testMoveDamage,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
