@@ -106,6 +106,12 @@ func serve(ctx context.Context, c *Config, stderr io.Writer, signals <-chan os.S
 	for _, l := range listeners {
 		notice.Info("listening", "addr", addrOf(l))
 	}
+	tell := func(state string) {
+		if err := notifySystemd(os.Getenv, state); err != nil {
+			log.Error("systemd may think that the daemon hangs", "err", err)
+		}
+	}
+	tell("READY=1")
 
 	select {
 	case err := <-failed:
@@ -114,6 +120,7 @@ func serve(ctx context.Context, c *Config, stderr io.Writer, signals <-chan os.S
 	case s := <-signals:
 		log.Info("stopping", "signal", s.String(), "grace", time.Duration(c.Server.ShutdownGrace).String())
 	}
+	tell(systemdStops(time.Duration(c.Server.ShutdownGrace)))
 	web.stop(time.Duration(c.Server.ShutdownGrace), signals, log)
 	return nil
 }

@@ -9,20 +9,11 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
 )
-
-// activation is how systemd passes sockets (sd_listen_fds(3)): as many as
-// LISTEN_FDS says from the descriptor first on, if LISTEN_PID is ours.
-type activation struct {
-	getenv func(string) string
-	pid    int
-	first  int // 3, but for tests
-}
 
 // listen opens server.listen, or takes the sockets that systemd passes.
 func listen(ctx context.Context, address string, from activation) ([]net.Listener, error) {
@@ -43,31 +34,6 @@ func listen(ctx context.Context, address string, from activation) ([]net.Listene
 		return nil, fmt.Errorf("server.listen: %w", err)
 	}
 	return []net.Listener{l}, nil
-}
-
-func (a activation) listeners() ([]net.Listener, error) {
-	if a.getenv("LISTEN_PID") != strconv.Itoa(a.pid) {
-		return nil, nil
-	}
-	n, err := strconv.Atoi(a.getenv("LISTEN_FDS"))
-	if err != nil || n < 1 || n > 64 {
-		return nil, fmt.Errorf("LISTEN_FDS: %s: the number of sockets passed is expected", show(a.getenv("LISTEN_FDS")))
-	}
-	var all []net.Listener
-	for fd := a.first; fd < a.first+n; fd++ {
-		syscall.CloseOnExec(fd)
-		f := os.NewFile(uintptr(fd), "LISTEN_FD_"+strconv.Itoa(fd))
-		l, err := net.FileListener(f) // a copy of the descriptor
-		f.Close()
-		if err != nil {
-			for _, l := range all {
-				l.Close()
-			}
-			return nil, fmt.Errorf("socket %d passed by systemd: %w", fd, err)
-		}
-		all = append(all, l)
-	}
-	return all, nil
 }
 
 // listenUnix listens on a socket for our user and group. One that a dead daemon

@@ -13,9 +13,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -76,45 +74,6 @@ func TestServeOnUnixSocket(t *testing.T) {
 	if _, err := os.Lstat(path); !os.IsNotExist(err) {
 		t.Errorf("the socket is left behind: %v", err)
 	}
-}
-
-func TestSocketActivation(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	f, err := l.(*net.TCPListener).File()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	fd, err := syscall.Dup(int(f.Fd())) // listen takes it over
-	if err != nil {
-		t.Fatal(err)
-	}
-	env := map[string]string{"LISTEN_PID": strconv.Itoa(os.Getpid()), "LISTEN_FDS": "1"}
-	from := activation{func(k string) string { return env[k] }, os.Getpid(), fd}
-	passed, err := listen(t.Context(), "unix:/nonexistent/s", from)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer passed[0].Close()
-	if len(passed) != 1 || passed[0].Addr().String() != l.Addr().String() {
-		t.Errorf("got %v, want the passed %v", passed[0].Addr(), l.Addr())
-	}
-
-	for env["LISTEN_FDS"] = range map[string]bool{"": true, "x": true, "0": true, "-1": true, "100000": true} {
-		if _, err := listen(t.Context(), "127.0.0.1:0", from); err == nil {
-			t.Errorf("LISTEN_FDS=%q is accepted", env["LISTEN_FDS"])
-		}
-	}
-	env["LISTEN_PID"] = "1" // meant for somebody else
-	own, err := listen(t.Context(), "127.0.0.1:0", from)
-	if err != nil {
-		t.Fatal(err)
-	}
-	own[0].Close()
 }
 
 // writeCertificate makes a self-signed key pair for 127.0.0.1.
