@@ -115,25 +115,14 @@ func e2eLaunch(t testing.TB, dir string, env ...string) *e2eDaemon {
 		cmd.Env = append(cmd.Env, "FILESHARE_"+e)
 	}
 	cmd.Stderr = &d.log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	started := make(chan error)
-	go func() {
-		// The kernel means the thread that forked, so it must last.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		if err := cmd.Start(); err != nil {
-			started <- err
-			return
-		}
-		d.process = cmd.Process
-		started <- nil
-		_ = cmd.Wait() // the state tells
+	err = e2eTie(cmd, func() {
 		d.state = cmd.ProcessState
 		close(d.done)
-	}()
-	if err := <-started; err != nil {
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
+	d.process = cmd.Process
 	t.Cleanup(func() {
 		d.kill()
 		if log := d.log.String(); strings.Contains(log, "panic") || strings.Contains(log, "\ngoroutine ") {
@@ -141,6 +130,25 @@ func e2eLaunch(t testing.TB, dir string, env ...string) *e2eDaemon {
 		}
 	})
 	return d
+}
+
+// e2eTie starts a command that is killed when this process ends, and calls
+// ended when it has.
+func e2eTie(cmd *exec.Cmd, ended func()) error {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	started := make(chan error)
+	go func() {
+		// The kernel means the thread that forked, so it must last.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			_ = cmd.Wait() // its state tells
+			ended()
+		}
+	}()
+	return <-started
 }
 
 // e2eStart starts the program and waits until it listens.
