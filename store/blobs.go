@@ -41,9 +41,14 @@ type Blobs interface {
 // once.
 type Segmented interface {
 	// Segment returns how many bytes the engine is to put into each blob of a
-	// body that has size bytes, -1 if that is not known; its last blob has
-	// what remains. It is asked once for a body, and is at least 1.
+	// body that has size bytes; its last blob has what remains. It is at least 1.
 	Segment(size int64) int64
+
+	// Reserve is Segment for a body whose length is not known but for an upper
+	// bound, most (0: nothing is known). It is asked once for a body, before
+	// the first Put, and sets aside what the backend needs for it until done is
+	// called. When that cannot be had soon the error wraps [ErrUnavailable].
+	Reserve(ctx context.Context, most int64) (segment int64, done func(), err error)
 }
 
 // BatchDeleter is what Blobs implement that delete many as fast as one.

@@ -88,9 +88,9 @@ func recut(to Blobs, r run) run {
 
 // readRuns reads runs from blobs, one behind the other. The reader is to be
 // closed.
-func readRuns(b Blobs, runs ...run) *Download {
+func readRuns(ctx context.Context, b Blobs, runs ...run) *Download {
 	c := content{runs: runs}
-	return &Download{s: &Store{blobs: b}, file: &File{Size: c.size()}, runs: runs}
+	return &Download{s: &Store{blobs: b}, ctx: ctx, file: &File{Size: c.size()}, runs: runs}
 }
 
 // putRun writes a run whose bytes r has. again says that parts of it may be there.
@@ -124,7 +124,7 @@ func copyContent(ctx context.Context, from, to Blobs, c *content, again bool) (r
 }
 
 func copyRun(ctx context.Context, from, to Blobs, r, out run, sum io.Writer, again bool) error {
-	src := readRuns(from, r)
+	src := readRuns(ctx, from, r)
 	defer src.Close()
 	return putRun(ctx, to, out, io.TeeReader(src, sum), again)
 }

@@ -22,6 +22,7 @@ type Span struct{ From, To int64 }
 // after the last. Both do nothing where nothing is counted.
 type Download struct {
 	s       *Store
+	ctx     context.Context // of Open: reading ends with it
 	ref     Ref
 	file    *File
 	key     Key // of the record whose uses are counted
@@ -39,7 +40,8 @@ type Download struct {
 }
 
 // Open checks that the content may be read now (existence, expiry, uses,
-// permission) and opens it. It reserves nothing. With ref.Token the token is
+// permission) and opens it; it can be read as long as ctx lasts. It reserves
+// nothing. With ref.Token the token is
 // the permission, else the file's own link; a file in a session without token
 // needs the session's owner.
 func (s *Store) Open(ctx context.Context, c Caller, ref Ref) (*Download, error) {
@@ -50,7 +52,7 @@ func (s *Store) Open(ctx context.Context, c Caller, ref Ref) (*Download, error) 
 	if err := s.permit(c, a, nil); err != nil {
 		return nil, err
 	}
-	d := &Download{s: s, ref: ref}
+	d := &Download{s: s, ctx: ctx, ref: ref}
 	err := s.view(ctx, func(tx Tx) error {
 		f, err := s.find(tx, ref, s.now())
 		if err != nil {
@@ -402,7 +404,7 @@ func (d *Download) segment() (io.Reader, int64, error) {
 	i := (d.pos - start) / r.seg
 	from := start + i*r.seg
 	end := min(from+r.seg, d.ends[at])
-	part, err := d.s.blobs.Open(context.Background(), r.blob(i), d.pos-from, end-d.pos)
+	part, err := d.s.blobs.Open(d.ctx, r.blob(i), d.pos-from, end-d.pos)
 	if err != nil {
 		return nil, 0, fmt.Errorf("open content: %w", err)
 	}

@@ -213,7 +213,7 @@ func (r *pieceReader) Read(p []byte) (int, error) {
 				return 0, err
 			}
 			first := r.left[0].run
-			r.d = &Download{s: r.s, file: &File{Size: first.size}, runs: []run{first}}
+			r.d = &Download{s: r.s, ctx: r.ctx, file: &File{Size: first.size}, runs: []run{first}}
 		}
 		n, err := r.d.Read(p)
 		if err == io.EOF {

@@ -234,14 +234,27 @@ func (s *Store) putRun(ctx context.Context, b *body, r *run) (err error) {
 		r.seg = r.size
 		return err
 	}
-	r.seg = cut.Segment(b.want)
-	for more := true; more; r.count++ {
+	if b.want >= 0 {
+		r.seg = cut.Segment(b.want)
+	} else {
+		seg, done, err := cut.Reserve(ctx, b.most)
+		if err != nil {
+			return err
+		}
+		defer done()
+		r.seg = seg
+	}
+	for ; ; r.count++ {
 		size := int64(-1)
 		if b.want >= 0 {
 			size = min(r.seg, b.want-r.size)
 		}
 		n, err := s.blobs.Put(ctx, r.blob(r.count-1), &section{b, r.seg}, size)
 		r.size += n
+		if err != nil && r.count == 1 {
+			return err // there is nothing to drop
+		}
+		more := false
 		if err == nil {
 			more, err = b.more()
 		}
@@ -253,7 +266,6 @@ func (s *Store) putRun(ctx context.Context, b *body, r *run) (err error) {
 			return nil
 		}
 	}
-	return nil
 }
 
 // dropRun deletes what there is of a run that did not become whole.

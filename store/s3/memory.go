@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"hash"
@@ -9,82 +10,109 @@ import (
 	"time"
 )
 
-// block is the unit in which memory is lent: a body holds what has come of it,
-// and a little more.
+// block is the unit of memory: a body holds what has come of it, and a little
+// more.
 const block = 256 << 10
 
-// memory lends blocks, no more than fit into its bound.
+// memory bounds what bodies hold. Each is promised all that it may need before
+// it begins, so that none waits for memory while it holds some.
 type memory struct {
-	out     chan struct{} // one for each block that is lent
+	bound   int64
 	timeout time.Duration
 	pool    sync.Pool
+
+	mu       sync.Mutex
+	promised int64         // guarded by mu
+	freed    chan struct{} // closed and made anew when less is promised; guarded by mu
 }
 
-func newMemory(bytes int64, timeout time.Duration) *memory {
-	m := &memory{out: make(chan struct{}, bytes/block), timeout: timeout}
+func newMemory(bound int64, timeout time.Duration) *memory {
+	m := &memory{bound: bound, timeout: timeout, freed: make(chan struct{})}
 	m.pool.New = func() any { return new([block]byte) }
 	return m
 }
 
-// free is how many bytes may still be lent.
-func (m *memory) free() int64 { return int64(cap(m.out)-len(m.out)) * block }
-
-// lend waits for a block, at most the timeout.
-func (m *memory) lend(ctx context.Context) (*[block]byte, error) {
-	select {
-	case m.out <- struct{}{}:
-		return m.pool.Get().(*[block]byte), nil
-	default:
+// promise grants n bytes if that many are left of so many.
+func (m *memory) promise(n, of int64) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.promised+n > of {
+		return false
 	}
-	timer := time.NewTimer(m.timeout)
-	defer timer.Stop()
-	select {
-	case m.out <- struct{}{}:
-		return m.pool.Get().(*[block]byte), nil
-	case <-timer.C:
-		return nil, errMemory
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
+	m.promised += n
+	return true
 }
 
-func (m *memory) giveBack(b *[block]byte) {
-	m.pool.Put(b)
-	<-m.out
+// giveBack ends a promise.
+func (m *memory) giveBack(n int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.promised -= n
+	close(m.freed)
+	m.freed = make(chan struct{})
+}
+
+// segment chooses the segments of a body that has at most most bytes, 0 if that
+// is not known, and promises the memory for one: long ones while much is left,
+// short ones when little is. It waits for the shortest, at most the timeout.
+func (m *memory) segment(ctx context.Context, longest, most int64) (segment, promised int64, err error) {
+	timer := time.NewTimer(m.timeout)
+	defer timer.Stop()
+	for {
+		m.mu.Lock()
+		freed := m.freed // before it is asked for
+		m.mu.Unlock()
+		for _, c := range []struct{ segment, of int64 }{
+			{longest, m.bound / 2}, {max(longest/8, min(longest, 4*block)), m.bound / 4 * 3}, {block, m.bound},
+		} {
+			n := c.segment
+			if most > 0 {
+				n = min(n, most)
+			}
+			n = (n + block - 1) / block * block
+			if m.promise(n, c.of) {
+				return c.segment, n, nil
+			}
+		}
+		select {
+		case <-freed:
+		case <-timer.C:
+			return 0, 0, errMemory
+		case <-ctx.Done():
+			return 0, 0, context.Cause(ctx)
+		}
+	}
 }
 
 // errTooLong refuses a body that is longer than was announced, or one of unknown
 // length than a segment.
 var errTooLong = errors.New("the body is too long")
 
-// buffered is a body in memory. It can be read again, so that its upload can be
-// tried again.
+// buffered is a body in memory.
 type buffered struct {
 	m      *memory
 	blocks []*[block]byte
 	size   int64
-	pos    int64
 }
 
-// fill reads r to its end, at most most bytes, into memory.
+// fill reads r to its end, at most most bytes, into memory that was promised.
 func (m *memory) fill(ctx context.Context, r io.Reader, most int64) (*buffered, error) {
 	b := &buffered{m: m}
 	for {
-		p, err := m.lend(ctx)
-		if err != nil {
-			b.release()
-			return nil, err
-		}
+		p := m.pool.Get().(*[block]byte)
 		b.blocks = append(b.blocks, p)
-		n, err := readBlock(r, p[:])
+		n, err := readBlock(r, p[:min(block, most-b.size)])
 		b.size += int64(n)
-		switch {
-		case err != nil && err != io.EOF:
-		case b.size > most:
-			err = errTooLong
-		case err == io.EOF:
+		if err == nil && b.size == most {
+			var more [1]byte
+			if n, err = readBlock(r, more[:]); n > 0 {
+				err = errTooLong
+			}
+		}
+		if err == io.EOF {
 			return b, nil
-		case err == nil:
+		}
+		if err == nil {
 			err = ctx.Err()
 		}
 		if err != nil {
@@ -115,37 +143,22 @@ func readBlock(r io.Reader, p []byte) (n int, err error) {
 // release gives the memory back.
 func (b *buffered) release() {
 	for _, p := range b.blocks {
-		b.m.giveBack(p)
+		b.m.pool.Put(p)
 	}
 	b.blocks = nil
 }
 
 // sum hashes the body.
 func (b *buffered) sum(h hash.Hash) []byte {
-	for left, i := b.size, 0; left > 0; i++ {
-		n := min(left, block)
-		h.Write(b.blocks[i][:n])
-		left -= n
-	}
+	_, _ = io.Copy(h, b.reader()) // neither fails
 	return h.Sum(nil)
 }
 
-// Read implements io.Reader.
-func (b *buffered) Read(p []byte) (int, error) {
-	if b.pos >= b.size {
-		return 0, io.EOF
+// reader reads the body from its beginning. It must not be read after release.
+func (b *buffered) reader() io.Reader {
+	parts := make([]io.Reader, len(b.blocks))
+	for i, p := range b.blocks {
+		parts[i] = bytes.NewReader(p[:min(block, b.size-int64(i)*block)])
 	}
-	from := b.pos % block
-	n := copy(p, b.blocks[b.pos/block][from:min(block, from+b.size-b.pos)])
-	b.pos += int64(n)
-	return n, nil
-}
-
-// Seek implements io.Seeker, as far as a request is begun anew.
-func (b *buffered) Seek(offset int64, whence int) (int64, error) {
-	if whence != io.SeekStart || offset < 0 || offset > b.size {
-		return 0, errors.New("seek to another place than one of the body")
-	}
-	b.pos = offset
-	return offset, nil
+	return io.MultiReader(parts...)
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -23,34 +24,37 @@ var _ store.Segmented = (*Bucket)(nil)
 // what it may have left, and nothing that another made.
 const writerMeta = "fileshare-put"
 
-// removal bounds the removal of what a failed Put may have left.
-const removal = 10 * time.Second
+// settling bounds the look at what a failed Put has left: whoever uploads waits
+// for it, and the sweep finds what is overlooked.
+const settling = 3 * time.Second
 
 // Put implements [store.Blobs]. A body whose length is known is sent as it
-// comes, and a failure of the server is final: nobody has kept the bytes. A
-// short one, and one whose length is not known, waits in memory first, at most
-// Options.Segment bytes; its upload is tried again, and the server checks its
-// CRC-32C.
+// comes, and once a byte of it is taken a failure of the server is final: nobody
+// has kept it. A short one, and one whose length is not known, waits in memory
+// first, at most Options.Segment bytes; its upload is tried again, and the server
+// checks its CRC-32C. The memory of the latter is what [Bucket.Reserve] has
+// promised.
 func (b *Bucket) Put(ctx context.Context, key string, r io.Reader, size int64) (n int64, err error) {
 	name, err := b.object(key)
+	if err == nil {
+		err = ctx.Err()
+	}
 	if err != nil {
 		return 0, fmt.Errorf("storing a blob: %w", err)
 	}
-	if err := ctx.Err(); err != nil {
-		return 0, fmt.Errorf("storing a blob: %w", err)
-	}
-	if size < block { // or not known
-		return b.putBuffered(ctx, name, r, size)
-	}
-	body := &incoming{r: r}
-	err = b.put(ctx, name, body, size, nil)
-	if rerr := body.stop(); rerr != nil { // first: the client's own error explains all others
-		err = fmt.Errorf("reading the body: %w", rerr)
+	switch {
+	case size < 0:
+		n, err = b.putBuffered(ctx, name, r, size)
+	case size < block && b.memory.promise(min(size, 1)*block, b.o.Memory):
+		n, err = b.putBuffered(ctx, name, r, size)
+		b.memory.giveBack(min(size, 1) * block)
+	default:
+		n, err = b.put(ctx, name, &object{size: size, body: func() io.Reader { return r }})
 	}
 	if err != nil {
-		return body.n, fmt.Errorf("storing a blob: %w", err)
+		return n, fmt.Errorf("storing a blob: %w", err)
 	}
-	return body.n, nil
+	return n, nil
 }
 
 // putBuffered stores a short body, or one of unknown length.
@@ -59,58 +63,86 @@ func (b *Bucket) putBuffered(ctx context.Context, name string, r io.Reader, size
 	if size >= 0 {
 		most = size
 	}
-	body, err := b.memory.fill(ctx, r, most)
+	kept, err := b.memory.fill(ctx, r, most)
 	if err != nil {
-		return 0, fmt.Errorf("storing a blob: %w", err)
+		return 0, err
 	}
-	defer body.release()
-	if size >= 0 && body.size != size {
-		return 0, fmt.Errorf("storing a blob: %d bytes, %d were announced", body.size, size)
+	defer kept.release()
+	if size >= 0 && kept.size != size {
+		return 0, fmt.Errorf("%d bytes, %d were announced", kept.size, size)
 	}
-	if err := b.put(ctx, name, body, body.size, body.sum(crc32.New(crc32.MakeTable(crc32.Castagnoli)))); err != nil {
-		return 0, fmt.Errorf("storing a blob: %w", err)
-	}
-	return body.size, nil
+	return b.put(ctx, name, &object{size: kept.size, body: kept.reader, kept: true, crc: kept.sum(crc32.New(crc32.MakeTable(crc32.Castagnoli)))})
 }
 
-// put sends an object. After an error nothing of it is left, as far as the
-// server can still be asked.
-func (b *Bucket) put(ctx context.Context, name string, body io.Reader, size int64, crc []byte) error {
+// object is what put is to make.
+type object struct {
+	size int64
+	body func() io.Reader
+	kept bool   // body gives it from its beginning each time
+	crc  []byte // CRC-32C; nil: not known yet
+}
+
+// put sends an object, and returns how much of its body was read. After an error
+// nothing of it is left, as far as the server can still be asked.
+func (b *Bucket) put(ctx context.Context, name string, o *object) (int64, error) {
 	writer := crand.Text()
-	o := minio.PutObjectOptions{
+	options := minio.PutObjectOptions{
 		ContentType:          "application/octet-stream",
 		ServerSideEncryption: b.sse,
 		UserMetadata:         map[string]string{writerMeta: writer},
 		DisableContentSha256: true, // TLS covers the bytes, or the network is trusted; signed pieces are stored as they are by some servers
 	}
-	if crc != nil {
-		o.UserMetadata["x-amz-checksum-crc32c"] = base64.StdEncoding.EncodeToString(crc)
+	if o.crc != nil {
+		options.UserMetadata["x-amz-checksum-crc32c"] = base64.StdEncoding.EncodeToString(o.crc)
 	}
 	if !b.o.Unconditional {
-		o.SetMatchETagExcept("*")
+		options.SetMatchETagExcept("*")
 	}
 	sending, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	watched := watch(body, b.o.Timeout, func() { cancel(errStalled) })
-	_, err := b.core.PutObject(sending, b.t.Bucket, name, watched.reader(), size, "", "", o)
-	watched.stop()
-	if err == nil {
-		return nil
+	watch := newWatch(b.o.Timeout, func() { cancel(errStalled) })
+	defer watch.stop()
+	for try := 1; ; try++ {
+		body := &incoming{r: o.body(), size: o.size, watch: watch}
+		_, err := b.core.PutObject(sending, b.t.Bucket, name, body, o.size, "", "", options)
+		n, broken := body.stop()
+		if err == nil && broken == nil {
+			return n, nil
+		}
+		if cause := context.Cause(sending); cause != nil {
+			err = cause
+		}
+		if broken == nil && (o.kept || n == 0) && errors.Is(explain(err), store.ErrUnavailable) && try < tries && pause(sending, try) {
+			continue
+		}
+		whole := b.settle(ctx, name, writer, broken == nil && exists(err))
+		switch {
+		case broken != nil: // the client's own error explains all others
+			return n, fmt.Errorf("reading the body: %w", broken)
+		case whole: // an earlier try has come through, and its answer was lost
+			return n, nil
+		}
+		return n, explain(err)
 	}
-	if cause := context.Cause(sending); cause != nil {
-		err = cause
+}
+
+// pause waits before the next try, and tells whether there may be one.
+func pause(ctx context.Context, try int) bool {
+	timer := time.NewTimer(time.Duration(try) * (100*time.Millisecond + rand.N(200*time.Millisecond)))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
 	}
-	if b.settle(ctx, name, writer, exists(err)) {
-		return nil // an earlier try has come through, and its answer was lost
-	}
-	return explain(err)
 }
 
 // settle looks at what a Put that failed has left. Where the object is there,
 // whole, because a try came through whose answer was lost, it stays and settle
 // returns true; else what this Put may have left is removed.
 func (b *Bucket) settle(ctx context.Context, name, writer string, exists bool) bool {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removal)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), min(settling, b.o.Timeout))
 	defer cancel()
 	info, err := b.core.StatObject(ctx, b.t.Bucket, name, minio.StatObjectOptions{})
 	if err != nil || info.UserMetadata[metaKey] != writer {
@@ -126,15 +158,17 @@ func (b *Bucket) settle(ctx context.Context, name, writer string, exists bool) b
 // metaKey is writerMeta as the client library gives it back.
 const metaKey = "Fileshare-Put"
 
-// incoming is a body of known length that is sent as it comes. The HTTP
-// transport may read on in its own goroutine after a request has failed: stop
-// waits for it, so that the engine has its reader for itself again.
+// incoming is the body of one try. The HTTP transport may read on in its own
+// goroutine after a request has failed: stop waits for it, so that the engine has
+// its reader, or the pool its memory, for itself again.
 type incoming struct {
-	mu  sync.Mutex
-	r   io.Reader
-	n   int64 // guarded by mu, as the others
-	err error // of r, not its end
-	end bool  // nothing is read any more
+	mu    sync.Mutex
+	r     io.Reader
+	size  int64 // that was announced
+	watch *watch
+	n     int64 // guarded by mu, as the others
+	err   error // of r, not its end
+	end   bool  // nothing is read any more
 }
 
 var errStopped = errors.New("the request is over")
@@ -148,67 +182,86 @@ func (i *incoming) Read(p []byte) (int, error) {
 	if i.err != nil {
 		return 0, i.err
 	}
-	n, err := i.r.Read(p)
+	i.watch.halt()
+	n, err := i.next(p)
 	i.n += int64(n)
+	i.watch.resume(i.n)
 	if err != nil && err != io.EOF {
 		i.err = err
+		return 0, err
 	}
 	return n, err
 }
 
-// stop ends the reading and returns the reader's own error.
-func (i *incoming) stop() error {
+// next reads. The last bytes come when it is known that nothing follows them: an
+// object of which the server has everything may be made whatever becomes of the
+// request.
+func (i *incoming) next(p []byte) (int, error) {
+	n, err := i.r.Read(p)
+	at := i.n + int64(n)
+	if at >= i.size && err == nil {
+		var more [1]byte
+		var m int
+		m, err = readBlock(i.r, more[:])
+		at += int64(m)
+	}
+	switch {
+	case at > i.size && (err == nil || err == io.EOF):
+		err = errTooLong
+	case at < i.size && err == io.EOF:
+		err = fmt.Errorf("%w: %d bytes, %d were announced", io.ErrUnexpectedEOF, at, i.size)
+	}
+	return n, err
+}
+
+// stop ends the reading and returns how much was read, and the reader's own
+// error.
+func (i *incoming) stop() (int64, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.end = true
-	return i.err
+	return i.n, i.err
 }
 
-// watched is a body whose upload is given up when the server takes nothing for
-// too long. Time in which the body itself is waited for does not count.
-type watched struct {
-	r       io.Reader
+// watch ends an upload for which the server does nothing for too long. Time in
+// which the body is waited for does not count, and what a second try sends again
+// is nothing new.
+type watch struct {
 	timeout time.Duration
 	mu      sync.Mutex
-	timer   *time.Timer // guarded by mu; nil: stopped
+	timer   *time.Timer // guarded by mu, as the others; nil: over
+	until   time.Time   // when it is too long
+	halted  time.Time
+	far     int64 // bytes that were taken
 }
 
-func watch(r io.Reader, timeout time.Duration, stalled func()) *watched {
-	return &watched{r: r, timeout: timeout, timer: time.AfterFunc(timeout, stalled)}
+func newWatch(timeout time.Duration, stalled func()) *watch {
+	return &watch{timeout: timeout, timer: time.AfterFunc(timeout, stalled), until: time.Now().Add(timeout)}
 }
 
-// reader is what the client library reads; it can be read again where the body
-// can.
-func (w *watched) reader() io.Reader {
-	if s, ok := w.r.(io.Seeker); ok {
-		return struct {
-			io.Reader
-			io.Seeker
-		}{w, s}
-	}
-	return w
-}
-
-func (w *watched) Read(p []byte) (int, error) {
-	w.set(false)
-	defer w.set(true)
-	return w.r.Read(p)
-}
-
-// set starts the time for the server, or halts it.
-func (w *watched) set(run bool) {
+// halt stops the time.
+func (w *watch) halt() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	switch {
-	case w.timer == nil:
-	case run:
-		w.timer.Reset(w.timeout)
-	default:
+	if w.halted = time.Now(); w.timer != nil {
 		w.timer.Stop()
 	}
 }
 
-func (w *watched) stop() {
+// resume lets it go on; the server has taken at bytes.
+func (w *watch) resume(at int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.until = w.until.Add(time.Since(w.halted))
+	if at > w.far {
+		w.far, w.until = at, time.Now().Add(w.timeout)
+	}
+	if w.timer != nil {
+		w.timer.Reset(time.Until(w.until))
+	}
+}
+
+func (w *watch) stop() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.timer.Stop()

@@ -51,7 +51,7 @@ type reader struct {
 	body   io.ReadCloser // nil: not connected
 	pos    int64         // of the next byte
 	left   int64
-	broken int // connections that broke
+	broken int // connections that broke one after the other
 }
 
 // stat checks that there are so many bytes.
@@ -120,6 +120,7 @@ func (r *reader) Read(p []byte) (int, error) {
 		r.pos += int64(n)
 		r.left -= int64(n)
 		if n > 0 || err == nil {
+			r.broken = 0
 			return n, nil
 		}
 		if r.broken++; r.broken >= tries || r.ctx.Err() != nil {
@@ -186,10 +187,15 @@ func (b *Bucket) DeleteAll(ctx context.Context, keys []string) error {
 	if err != nil {
 		return fmt.Errorf("deleting blobs: %w", explain(err))
 	}
+	done := 0
 	for r := range results {
 		if r.Err != nil && !isGone(r.Err) {
 			return fmt.Errorf("deleting blobs: %w", explain(r.Err))
 		}
+		done++
+	}
+	if done < len(keys) { // an error may come with status 200, too
+		return fmt.Errorf("deleting blobs: %w: the server tells of %d of %d", store.ErrUnavailable, done, len(keys))
 	}
 	return nil
 }
@@ -202,18 +208,28 @@ func (b *Bucket) List(ctx context.Context, prefix string) iter.Seq2[store.BlobIn
 			yield(store.BlobInfo{}, err)
 			return
 		}
+		ctx, cancel := context.WithCancelCause(ctx)
+		defer cancel(nil)
+		timer := time.AfterFunc(b.o.Timeout, func() { cancel(errStalled) })
+		defer timer.Stop()
 		for o := range b.core.ListObjectsIter(ctx, b.t.Bucket, minio.ListObjectsOptions{Prefix: b.t.Prefix, Recursive: true}) {
+			timer.Stop() // what is done with an object takes its own time
+			if err := context.Cause(ctx); err != nil {
+				break
+			}
 			if o.Err != nil {
 				yield(store.BlobInfo{}, fmt.Errorf("listing blobs: %w", explain(o.Err)))
 				return
 			}
 			key, ok := b.keyOf(o.Key)
-			if !ok || !strings.HasPrefix(key, prefix) {
-				continue // not ours, or not wanted
-			}
-			if !yield(store.BlobInfo{Key: key, Size: o.Size, Modified: o.LastModified}, nil) {
+			if ok && strings.HasPrefix(key, prefix) && // ours, and wanted
+				!yield(store.BlobInfo{Key: key, Size: o.Size, Modified: o.LastModified}, nil) {
 				return
 			}
+			timer.Reset(b.o.Timeout)
+		}
+		if err := context.Cause(ctx); err != nil { // the client library ends in silence then
+			yield(store.BlobInfo{}, fmt.Errorf("listing blobs: %w", err))
 		}
 	}
 }

@@ -187,21 +187,18 @@ func (b *Bucket) Close() error {
 	return nil
 }
 
-// Segment implements [store.Segmented]. Where the length is known an object is
-// sent as it comes; where it is not, an object waits in memory until it is
-// whole, and objects are smaller when memory is short.
-func (b *Bucket) Segment(size int64) int64 {
-	if size >= 0 {
-		return largest
+// Segment implements [store.Segmented]: an object whose length is known is sent
+// as it comes.
+func (b *Bucket) Segment(int64) int64 { return largest }
+
+// Reserve implements [store.Segmented]. An object whose length is not known waits
+// in memory until it is whole; objects are smaller when memory is short.
+func (b *Bucket) Reserve(ctx context.Context, most int64) (segment int64, done func(), err error) {
+	segment, promised, err := b.memory.segment(ctx, b.o.Segment, most)
+	if err != nil {
+		return 0, nil, err
 	}
-	free := b.memory.free()
-	switch {
-	case free >= b.o.Memory/2:
-		return b.o.Segment
-	case free >= b.o.Memory/4:
-		return max(b.o.Segment/8, min(b.o.Segment, 4*block))
-	}
-	return block
+	return segment, func() { b.memory.giveBack(promised) }, nil
 }
 
 // object is the name of a key's object.

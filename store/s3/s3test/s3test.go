@@ -154,9 +154,11 @@ func (s *Server) NewBucket() (string, error) {
 
 // NewURL makes an empty bucket and returns what store.blobs is to be for it.
 // Path and query may be empty.
-func (s *Server) NewURL(prefix string) (string, error) {
+func (s *Server) NewURL(prefix string) (string, error) { return s.newURL(prefix, s.addr) }
+
+func (s *Server) newURL(prefix, addr string) (string, error) {
 	bucket, err := s.NewBucket()
-	return "s3://" + bucket + "/" + prefix + "?endpoint=http://" + s.addr + "&region=us-east-1&style=path", err
+	return "s3://" + bucket + "/" + prefix + "?endpoint=http://" + addr + "&region=us-east-1&style=path", err
 }
 
 // Env is the environment in which the credentials are found.

@@ -1,0 +1,413 @@
+package s3_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"fileshare/store"
+	"fileshare/store/bolt"
+	"fileshare/store/s3"
+	"fileshare/store/s3/s3test"
+)
+
+// shortly is a timeout for tests in which the server says nothing.
+const shortly = 300 * time.Millisecond
+
+// faulty opens an empty bucket over a line that fails as it is told.
+func faulty(t *testing.T, o s3.Options) (*s3.Bucket, *s3test.Proxy) {
+	t.Helper()
+	line, err := server.NewProxy()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := line.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	url, err := line.NewURL("some/where")
+	if err != nil {
+		t.Fatal(err)
+	}
+	to, err := s3.ParseURL(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := s3.Open(t.Context(), to, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { b.Close() })
+	return b, line
+}
+
+// first gives the first n requests of a method a fault.
+func first(n int64, method string, f s3test.Fault) func(*http.Request) s3test.Fault {
+	var seen atomic.Int64
+	return func(r *http.Request) s3test.Fault {
+		if r.Method == method && seen.Add(1) <= n {
+			return f
+		}
+		return s3test.Fault{}
+	}
+}
+
+// always is more than any retry.
+const always = 1 << 30
+
+func content(n int) []byte {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(i * i >> 4)
+	}
+	return b
+}
+
+// get reads a blob.
+func get(t *testing.T, b *s3.Bucket, key string, from, n int64) ([]byte, error) {
+	t.Helper()
+	r, err := b.Open(t.Context(), key, from, n)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return io.ReadAll(r)
+}
+
+// keys are those of all blobs.
+func keys(t *testing.T, b *s3.Bucket) (all []string) {
+	t.Helper()
+	for info, err := range b.List(t.Context(), "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, info.Key)
+	}
+	return all
+}
+
+// TestPutFaults: what Put says of bodies in memory and bodies that are sent as
+// they come, when requests fail in every way. What it says is true.
+func TestPutFaults(t *testing.T) {
+	const kept, streamed = 100_000, 3_000_000
+	for name, test := range map[string]struct {
+		times int64
+		fault s3test.Fault
+		kept  bool // succeeds, if the body is kept
+	}{
+		"refused once":      {1, s3test.Fault{Status: 503}, true},
+		"refused twice":     {2, s3test.Fault{Status: 500}, true},
+		"refused":           {always, s3test.Fault{Status: 503}, false},
+		"cut once":          {1, s3test.Fault{CutBody: 50_000}, true},
+		"cut":               {always, s3test.Fault{CutBody: 50_000}, false},
+		"answer lost":       {1, s3test.Fault{Lost: true}, true},
+		"all answers lost":  {always, s3test.Fault{Lost: true}, false},
+		"silent":            {always, s3test.Fault{Silent: true}, false},
+		"silent in between": {always, s3test.Fault{CutBody: 50_000, Silent: true}, false},
+		"silent at the end": {always, s3test.Fault{Lost: true, Silent: true}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b, line := faulty(t, s3.Options{Timeout: 30 * time.Second})
+			if test.fault.Silent {
+				b, line = faulty(t, s3.Options{Timeout: shortly})
+			}
+			for size, succeeds := range map[int]bool{kept: test.kept, streamed: false} {
+				want := content(size)
+				key := fmt.Sprintf("blob/%d", size)
+				line.Decide(first(test.times, http.MethodPut, test.fault))
+				n, err := b.Put(t.Context(), key, bytes.NewReader(want), int64(size))
+				line.Decide(nil)
+				if !succeeds {
+					if !errors.Is(err, store.ErrUnavailable) {
+						t.Errorf("%d bytes: %v, want one that says that the server does not answer", size, err)
+					}
+					if left := keys(t, b); slices.Contains(left, key) {
+						t.Errorf("%d bytes: something is left", size)
+					}
+					continue
+				}
+				if err != nil || n != int64(size) {
+					t.Errorf("%d bytes: %d, %v", size, n, err)
+				}
+				if got, err := get(t, b, key, 0, int64(size)); err != nil || !bytes.Equal(got, want) {
+					t.Errorf("%d bytes: %d come back, %v", size, len(got), err)
+				}
+			}
+		})
+	}
+}
+
+// deaf fails requests before anything of their bodies is read.
+type deaf struct {
+	http.RoundTripper
+	left atomic.Int64
+}
+
+func (d *deaf) RoundTrip(r *http.Request) (*http.Response, error) {
+	if d.left.Add(-1) >= 0 {
+		return nil, errors.New("nobody listens")
+	}
+	return d.RoundTripper.RoundTrip(r)
+}
+
+// TestPutAgain: a body of which nothing was taken can be sent again, however long
+// it is.
+func TestPutAgain(t *testing.T) {
+	line := &deaf{RoundTripper: http.DefaultTransport}
+	b := open(t, s3.Options{Transport: line})
+	want := content(1_000_000)
+	line.left.Store(2)
+	if _, err := b.Put(t.Context(), "blob/0", bytes.NewReader(want), int64(len(want))); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := get(t, b, "blob/0", 0, int64(len(want))); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%d bytes come back, %v", len(got), err)
+	}
+}
+
+// TestReadFaults: what is read is right or an error tells.
+func TestReadFaults(t *testing.T) {
+	const size = 3_000_000
+	want := content(size)
+	for name, test := range map[string]struct {
+		times int64
+		fault s3test.Fault
+		ok    bool
+	}{
+		"refused once":         {1, s3test.Fault{Status: 503}, true},
+		"refused":              {always, s3test.Fault{Status: 503}, false},
+		"lost once":            {1, s3test.Fault{Lost: true}, true},
+		"lost":                 {always, s3test.Fault{Lost: true}, false},
+		"cut once":             {1, s3test.Fault{CutAnswer: 700_000}, true},
+		"cut after each piece": {always, s3test.Fault{CutAnswer: 200_000}, true}, // as long as it goes on
+		"silent":               {always, s3test.Fault{Silent: true}, false},
+		"silent in between":    {always, s3test.Fault{CutAnswer: 700_000, Silent: true}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b, line := faulty(t, s3.Options{Timeout: 30 * time.Second})
+			if test.fault.Silent {
+				b, line = faulty(t, s3.Options{Timeout: shortly})
+			}
+			if _, err := b.Put(t.Context(), "blob/0", bytes.NewReader(want), size); err != nil {
+				t.Fatal(err)
+			}
+			line.Decide(first(test.times, http.MethodGet, test.fault))
+			got, err := get(t, b, "blob/0", 1000, size-1000)
+			switch {
+			case test.ok && (err != nil || !bytes.Equal(got, want[1000:])):
+				t.Errorf("%d bytes, %v", len(got), err)
+			case !test.ok && !errors.Is(err, store.ErrUnavailable):
+				t.Errorf("%v, want one that says that the server does not answer", err)
+			case !bytes.HasPrefix(want[1000:], got):
+				t.Error("other bytes")
+			}
+		})
+	}
+}
+
+// TestReadEnds: a reader stops with its context, also while it waits.
+func TestReadEnds(t *testing.T) {
+	b, line := faulty(t, s3.Options{})
+	const size = 3_000_000
+	if _, err := b.Put(t.Context(), "blob/0", bytes.NewReader(content(size)), size); err != nil {
+		t.Fatal(err)
+	}
+	line.Decide(first(always, http.MethodGet, s3test.Fault{CutAnswer: 700_000, Silent: true}))
+	ctx, cancel := context.WithCancel(t.Context())
+	r, err := b.Open(ctx, "blob/0", 0, size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	time.AfterFunc(100*time.Millisecond, cancel)
+	if n, err := io.Copy(io.Discard, r); !errors.Is(err, context.Canceled) || n != 700_000 {
+		t.Errorf("%d bytes, %v", n, err)
+	}
+}
+
+// TestShort: a blob that is shorter than is asked for is no shorter answer.
+func TestShort(t *testing.T) {
+	b := open(t, s3.Options{})
+	if _, err := b.Put(t.Context(), "blob/0", bytes.NewReader(content(1000)), 1000); err != nil {
+		t.Fatal(err)
+	}
+	for _, span := range [][2]int64{{0, 1001}, {500, 501}, {1000, 1}, {2000, 1}, {1001, 0}} {
+		if got, err := get(t, b, "blob/0", span[0], span[1]); err == nil || errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%d bytes from %d: %d come, %v", span[1], span[0], len(got), err)
+		}
+	}
+}
+
+// TestOtherFaults: what else asks the server has an end, too.
+func TestOtherFaults(t *testing.T) {
+	for name, f := range map[string]s3test.Fault{"refused": {Status: 503}, "silent": {Silent: true}, "lost": {Lost: true}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b, line := faulty(t, s3.Options{Timeout: shortly})
+			if !f.Silent {
+				b, line = faulty(t, s3.Options{})
+			}
+			all := []string{"blob/0", "blob/1", "blob/2"}
+			for _, key := range all {
+				if _, err := b.Put(t.Context(), key, strings.NewReader("x"), 1); err != nil {
+					t.Fatal(err)
+				}
+			}
+			line.Decide(func(*http.Request) s3test.Fault { return f })
+			var listed error
+			for _, err := range b.List(t.Context(), "") {
+				listed = err
+			}
+			for what, err := range map[string]error{
+				"Delete": b.Delete(t.Context(), "blob/0"), "DeleteAll": b.DeleteAll(t.Context(), all), "List": listed,
+			} {
+				if !errors.Is(err, store.ErrUnavailable) {
+					t.Errorf("%s: %v", what, err)
+				}
+			}
+			line.Decide(nil)
+			if err := b.DeleteAll(t.Context(), append(all, "never/0")); err != nil {
+				t.Error(err)
+			}
+			if left := keys(t, b); len(left) > 0 {
+				t.Errorf("%v are left", left)
+			}
+		})
+	}
+}
+
+// TestListEnds: a list that ends early says so.
+func TestListEnds(t *testing.T) {
+	b := open(t, s3.Options{})
+	for i := range 3 {
+		if _, err := b.Put(t.Context(), fmt.Sprintf("blob/%d", i), strings.NewReader("x"), 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var last error
+	for _, err := range b.List(ctx, "") {
+		last = err
+		cancel()
+	}
+	if !errors.Is(last, context.Canceled) {
+		t.Errorf("the list ends with %v", last)
+	}
+}
+
+// lie answers a DeleteObjects with an error and status 200, as S3 does when it
+// fails after it began to answer.
+type lie struct{ http.RoundTripper }
+
+func (l lie) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Method != http.MethodPost {
+		return l.RoundTripper.RoundTrip(r)
+	}
+	body := "<?xml version=\"1.0\"?><Error><Code>InternalError</Code><Message>try again</Message></Error>"
+	return &http.Response{StatusCode: http.StatusOK, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{},
+		Body: io.NopCloser(strings.NewReader(body)), ContentLength: int64(len(body)), Request: r}, nil
+}
+
+func TestDeleteAllFails(t *testing.T) {
+	b := open(t, s3.Options{Transport: lie{http.DefaultTransport}})
+	if err := b.DeleteAll(t.Context(), []string{"blob/0"}); err == nil {
+		t.Error("nothing is deleted, and DeleteAll says nothing")
+	}
+}
+
+// TestManyBodies: many more bodies of unknown length than there is memory for
+// long segments come at once, slowly, and none waits for another.
+func TestManyBodies(t *testing.T) {
+	records, err := bolt.Open(t.TempDir(), bolt.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer records.Close()
+	b := open(t, s3.Options{Segment: 2 << 20, Memory: 8 << 20, Timeout: time.Minute})
+	s, err := store.New(t.Context(), records, b, store.Options{Exclusive: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	const bodies = 10
+	want := content(2_500_000)
+	caller := store.Caller{Name: "a"}
+	together := make(chan struct{})
+	var begun, work sync.WaitGroup
+	begun.Add(bodies)
+	ids := make([]string, bodies)
+	for i := range bodies {
+		work.Go(func() {
+			// All have begun, and hold what they may, before one goes on.
+			r := io.MultiReader(bytes.NewReader(want[:200_000]), &gate{begun: begun.Done, open: together}, bytes.NewReader(want[200_000:]))
+			c, err := s.Receive(t.Context(), caller, r, store.Incoming{Size: -1})
+			if err != nil {
+				t.Errorf("Receive: %v", err)
+				return
+			}
+			defer c.Discard()
+			f, err := s.CreateUpload(t.Context(), caller, store.FileSpec{Name: new("a.bin")}, c)
+			if err != nil {
+				t.Errorf("CreateUpload: %v", err)
+				return
+			}
+			ids[i] = f.ID
+		})
+	}
+	begun.Wait()
+	close(together)
+	work.Wait()
+	if t.Failed() {
+		return
+	}
+	for _, id := range ids {
+		d, err := s.Open(t.Context(), caller, store.Ref{File: id})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(d); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%d bytes come back, %v", len(got), err)
+		}
+		d.Close()
+	}
+	sizes := map[int64]int{}
+	for info, err := range b.List(t.Context(), "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		sizes[info.Size]++
+	}
+	if all := slices.Sorted(maps.Keys(sizes)); all[len(all)-1] > 2<<20 || sizes[2<<20] == 0 || sizes[s3.MinSegment] == 0 {
+		t.Errorf("objects by size: %v", sizes)
+	}
+}
+
+// gate is a pause in a body.
+type gate struct {
+	begun func()
+	open  chan struct{}
+}
+
+func (g *gate) Read([]byte) (int, error) {
+	if g.begun != nil {
+		g.begun()
+		g.begun = nil
+		<-g.open
+	}
+	return 0, io.EOF
+}
