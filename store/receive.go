@@ -91,6 +91,11 @@ func (s *Store) mayHold(ctx context.Context, owner string, size int64) error {
 	if s.o.FileSize > 0 && size > s.o.FileSize {
 		return errTooLarge(s.o.FileSize)
 	}
+	return s.mayKeep(ctx, owner, size)
+}
+
+// mayKeep is mayHold for bytes of several files.
+func (s *Store) mayKeep(ctx context.Context, owner string, size int64) error {
 	if s.o.UserQuota > 0 {
 		err := s.view(ctx, func(tx Tx) error {
 			u, err := getUsage(tx, owner)

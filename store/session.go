@@ -49,6 +49,11 @@ func (s *Store) addSession(tx Tx, key Key, rec *sessionRec, now time.Time) error
 
 // apply writes what a client says of a session into its record.
 func (r *sessionRec) apply(spec SessionSpec, now time.Time, most time.Duration) (err error) {
+	for name, value := range spec.Was {
+		if r.attrs[name] != value {
+			return RefuseCause(Conflict, "the session was changed meanwhile", ErrChanged)
+		}
+	}
 	if spec.Name != nil {
 		if r.name = ""; *spec.Name != "" {
 			r.name = CleanName(*spec.Name)
@@ -100,6 +105,19 @@ func (s *Store) showSession(key Key, r *sessionRec) *Session {
 		out.Invitation = s.ids.id(r.invitation)
 	}
 	return out
+}
+
+// MaxSessionTTL is the longest that a session may be told to live from now on.
+func (s *Store) MaxSessionTTL() time.Duration { return s.o.MaxSessionTTL }
+
+// MayFill refuses n more bytes in a session of the caller's, in whatever files,
+// where they would not fit into its owner's quota or on the disk.
+func (s *Store) MayFill(ctx context.Context, c Caller, id string, n int64) error {
+	session, err := s.Session(ctx, c, id)
+	if err != nil {
+		return err
+	}
+	return s.mayKeep(ctx, session.Owner, n)
 }
 
 // Session returns a session to its owner and its members (with open sessions:

@@ -182,6 +182,9 @@ type SessionSpec struct {
 	Members  *[]string          // names of callers; at most 100, 256 bytes each
 	Attrs    *map[string]string // as of files
 	Sequence string             // likewise
+	// Was are attributes as they must be before the change (empty: not there),
+	// else it is refused: Conflict, ErrChanged.
+	Was map[string]string
 }
 
 // TokenSpec is what a client says of a token. Nil means: not said.

@@ -69,6 +69,7 @@ func (e *OffsetError) Error() string {
 var (
 	ErrComplete = errors.New("the content is complete")
 	ErrLength   = errors.New("the length contradicts what is known")
+	ErrChanged  = errors.New("changed meanwhile") // see [SessionSpec]
 )
 
 func errComplete() *Error {

@@ -1,10 +1,13 @@
 package storetest
 
 import (
+	"errors"
 	"fmt"
 	"maps"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -56,6 +59,32 @@ func testAttrs(t *testing.T, open Pair) {
 		t.Fatal(err)
 	}
 	same(s.Attrs, map[string]string{"a.kind": "talk", "a.more": "x"})
+
+	// Of those who count at once each sees what the others did.
+	var counted atomic.Int64
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for n := counted.Load(); n < 20; n = counted.Load() {
+				was := ""
+				if n > 0 {
+					was = strconv.FormatInt(n, 10)
+				}
+				next := store.SessionSpec{Was: map[string]string{"a.n": was, "a.kind": "talk"}, Attrs: &map[string]string{"a.n": strconv.FormatInt(n+1, 10)}}
+				switch _, err := e.PatchSession(e.ctx(), alice, s.ID, next); {
+				case err == nil:
+					counted.Add(1)
+				case store.KindOf(err) != store.Conflict || !errors.Is(err, store.ErrChanged):
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if s, err = e.Session(e.ctx(), alice, s.ID); err != nil || s.Attrs["a.n"] != strconv.FormatInt(counted.Load(), 10) {
+		t.Errorf("%v, %v, counted %d", s, err, counted.Load())
+	}
 }
 
 func testNumbers(t *testing.T, open Pair) {

@@ -154,6 +154,12 @@ func testQuota(t *testing.T, open Pair) {
 		t.Errorf("%d uploads within the quota, %d refused, want 10 and 40", ok.Load(), refused.Load())
 	}
 	e.want(e.MayUpload(e.ctx(), alice, 1), store.Quota, "")
+	session, err := e.CreateSession(e.ctx(), alice, store.SessionSpec{Members: &[]string{bob.Name}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.want(e.MayFill(e.ctx(), bob, session.ID, 1), store.Quota, "") // its owner's
+	e.want(e.MayFill(e.ctx(), link, session.ID, 1), store.Unauthenticated, "")
 	if err := e.MayUpload(e.ctx(), bob, 1); err != nil {
 		t.Error(err)
 	}
@@ -163,6 +169,13 @@ func testQuota(t *testing.T, open Pair) {
 		}
 	}
 	if err := e.MayUpload(e.ctx(), alice, 10_000); err != nil {
+		t.Error(err)
+	}
+	if err := e.MayFill(e.ctx(), alice, session.ID, 10_000); err != nil {
+		t.Error(err)
+	}
+	e.want(e.MayFill(e.ctx(), alice, session.ID, 10_001), store.Quota, "")
+	if err := e.DeleteSession(e.ctx(), alice, session.ID); err != nil {
 		t.Error(err)
 	}
 	e.purge()
