@@ -111,7 +111,7 @@ type Config struct {
 		GiveUp       Duration        `mapstructure:"give_up"`
 	} `mapstructure:"webhooks"`
 	APIs struct {
-		FileSender   APIConfig `mapstructure:"filesender"`
+		FileSender   FileSenderConfig `mapstructure:"filesender"`
 		ExtraHorizon struct {
 			Enabled bool                 `mapstructure:"enabled"`
 			Clients []ExtraHorizonClient `mapstructure:"clients"`

@@ -110,12 +110,13 @@ func (h *house) roundTrip(r *http.Request) answer {
 }
 
 type fsTransfer struct {
-	ID      int64
-	Round   string `json:"roundtriptoken"`
-	Status  string
-	Expires struct{ Raw int64 }
-	Options map[string]bool
-	Files   []struct {
+	ID        int64
+	Round     string `json:"roundtriptoken"`
+	Status    string
+	Expires   struct{ Raw int64 }
+	Extension int64 `json:"expiry_date_extension"`
+	Options   map[string]bool
+	Files     []struct {
 		ID   int64
 		UID  string
 		PUID string
@@ -132,7 +133,7 @@ type fsTransfer struct {
 }
 
 func fsHouse(t *testing.T) *house {
-	return newHouse(t, store.Options{}, Options{FileSender: &FileSender{ChunkSize: 100}, Prefixes: []string{"/rtc/fileshare"}})
+	return newHouse(t, store.Options{}, Options{FileSender: &FileSender{ChunkSize: 100, Extensions: 1}, Prefixes: []string{"/rtc/fileshare"}})
 }
 
 func fsID(n int64) string { return strconv.FormatInt(n, 10) }

@@ -100,6 +100,9 @@ func (a *api) fileIDs(more bool) dialect.Handler {
 // page is the site, as far as there is one: what a recipient opens.
 func (a *api) page(w http.ResponseWriter, r *http.Request) error {
 	q := r.URL.Query()
+	if a.o.Maintenance {
+		return a.problem(w, errMaintenance)
+	}
 	if q.Get("s") != "download" {
 		return a.problem(w, fault(http.StatusNotFound, "rest_endpoint_missing"))
 	}
@@ -142,6 +145,9 @@ func (a *api) problem(w http.ResponseWriter, err error) error {
 		return err
 	}
 	d := page.Problem{Status: f.status, Title: "There is nothing here", Message: f.name, Advice: "The transfer was closed by its sender, or its time is over. Ask for a new link."}
+	if f == errMaintenance {
+		d.Title, d.Advice = "The site is being looked after", "Try again later; your link stays good."
+	}
 	html, err := page.RenderProblem(d)
 	if err != nil {
 		return err
@@ -233,10 +239,12 @@ func disposition(path string) string {
 	return `attachment; filename="` + plain + `"; filename*=UTF-8''` + url.PathEscape(name)
 }
 
+// days are the whole days of a duration, one at least.
+func days(d time.Duration) int64 { return max(int64(d/(24*time.Hour)), 1) }
+
 // config is the JavaScript that the official clients read figures from, by
 // regular expressions (contract §5).
 func (a *api) config(w http.ResponseWriter, r *http.Request) error {
-	days := func(d time.Duration) string { return strconv.FormatInt(max(int64(d/(24*time.Hour)), 1), 10) }
 	text := "window.filesender = {config: {\n" +
 		"  site_url: '" + strings.NewReplacer("'", "%27", "\\", "%5C", "<", "%3C").Replace(a.siteURL(r)) + "/',\n" +
 		"  upload_chunk_size: " + strconv.FormatInt(a.o.ChunkSize, 10) + ",\n" +
@@ -246,8 +254,8 @@ func (a *api) config(w http.ResponseWriter, r *http.Request) error {
 		"  terasender_worker_max_chunk_retries: 20,\n" +
 		"  max_transfer_files: " + strconv.Itoa(a.o.Files) + ",\n" +
 		"  max_transfer_recipients: " + strconv.Itoa(a.o.Recipients) + ",\n" +
-		"  default_transfer_days_valid: " + days(a.o.TTL) + ",\n" +
-		"  max_transfer_days_valid: " + days(a.o.MaxTTL) + ",\n" +
+		"  default_transfer_days_valid: " + strconv.FormatInt(days(a.o.TTL), 10) + ",\n" +
+		"  max_transfer_days_valid: " + strconv.FormatInt(days(a.o.MaxTTL), 10) + ",\n" +
 		"  encryption_enabled: true,\n" +
 		"  encryption_password_must_have_upper_and_lower_case: false,\n" +
 		"  encryption_password_must_have_numbers: false,\n" +

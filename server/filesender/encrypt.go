@@ -36,8 +36,11 @@ const (
 	mostIV      = 64
 )
 
-// stored is how long a file is when its chunks are encrypted.
+// stored is how long a file is when its chunks are encrypted, if they are.
 func (c *crypt) stored(plain int64) int64 {
+	if c == nil {
+		return plain
+	}
 	return plain + (plain+c.Chunk-1)/c.Chunk*overhead
 }
 

@@ -22,14 +22,24 @@ import (
 // Options configures [New]. The zero value works.
 type Options struct {
 	Name string // of the site; default "fileshare"
+	// Maintenance answers every call with undergoing_maintenance.
+	Maintenance bool
 	// ChunkSize is the most bytes of a chunk; default 5 MiB.
 	ChunkSize int64
 	// TTL is how long a transfer lives that does not say, MaxTTL the most that
 	// one may ask for: more is taken as that. Default 10 and 20 days.
 	TTL, MaxTTL time.Duration
+	// Extensions is how often the end of a transfer may be put off, each time
+	// by TTL and as far as the engine lets a session live.
+	Extensions int
 	// Files and Recipients are the most that a transfer may have; default 100
 	// and 50.
 	Files, Recipients int
+	// Size is the most bytes of all files of a transfer; 0 = no limit.
+	Size int64
+	// Banned are endings of names of files that are not taken, without a dot,
+	// letters of either case alike.
+	Banned []string
 	// Threads is how many chunks a client may send at a time; default 4.
 	Threads int
 }
@@ -70,7 +80,7 @@ const site = "/filesender"
 // New makes the API.
 func New(h dialect.Host, o Options) dialect.API {
 	a := &api{h, o.withDefaults()}
-	var routes []dialect.Route
+	var routes, pages []dialect.Route
 	for _, base := range []string{"", site} {
 		rest := base + "/rest.php"
 		routes = append(routes,
@@ -91,11 +101,28 @@ func New(h dialect.Host, o Options) dialect.API {
 			dialect.Route{Path: rest + "/{rest:.*}", Get: missing, Post: missing, Put: missing, Delete: missing},
 		)
 		if base != "" {
-			routes = append(routes, dialect.Route{Path: base, Get: a.page}, dialect.Route{Path: base + "/", Get: a.page})
+			pages = append(pages, dialect.Route{Path: base, Get: a.page}, dialect.Route{Path: base + "/", Get: a.page})
 		}
 	}
-	return dialect.API{Name: "filesender", Routes: routes, Fail: a.fail}
+	if a.o.Maintenance {
+		for i := range routes {
+			rt := &routes[i]
+			for _, h := range []*dialect.Handler{&rt.Get, &rt.Post, &rt.Put, &rt.Delete} {
+				if *h != nil {
+					*h = a.maintained
+				}
+			}
+		}
+	}
+	return dialect.API{Name: "filesender", Routes: append(routes, pages...), Fail: a.fail}
 }
+
+// maintained is every call while nobody is to be served.
+func (a *api) maintained(_ http.ResponseWriter, r *http.Request) error {
+	return a.drained(r, errMaintenance)
+}
+
+var errMaintenance = fault(http.StatusServiceUnavailable, "undergoing_maintenance")
 
 // Site is the page that the site shows at the root, where another page may be.
 func Site(h dialect.Host, o Options) dialect.Handler {

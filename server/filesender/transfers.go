@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -52,6 +53,10 @@ var (
 	errNumber  = errors.New("no number")
 	errOptions = errors.New("no options")
 )
+
+// mostSize is the most bytes of a file where no limit is set, so that those of a
+// transfer can be added up.
+const mostSize = 1 << 50
 
 // mostText bounds subject and message together: they are kept with the session.
 const mostText = 4 << 10
@@ -130,20 +135,26 @@ func (a *api) checkTransfer(c dialect.Account, in *newTransfer) ([]string, error
 		size int64
 	}
 	seen := map[key]bool{}
-	kept := in.Files[:0]
+	kept, total := in.Files[:0], int64(0)
 	for _, f := range in.Files {
 		switch {
 		case !goodName(f.Name):
 			return nil, &faultError{http.StatusBadRequest, "transfer_file_name_invalid", f.Name}
+		case a.banned(f.Name):
+			return nil, &faultError{http.StatusBadRequest, "file_extension_not_allowed", f.Name}
 		case f.Size.v == nil || *f.Size.v < 0 || len(f.CID) > 256:
 			return nil, &faultError{http.StatusBadRequest, "rest_bad_parameter", "size"}
-		case a.Store.MaxFileSize() > 0 && *f.Size.v > a.Store.MaxFileSize():
+		case a.Store.MaxFileSize() > 0 && *f.Size.v > a.Store.MaxFileSize(), *f.Size.v > mostSize:
 			return nil, fault(http.StatusRequestEntityTooLarge, "transfer_maximum_file_size_exceeded")
 		}
 		if k := (key{f.Name, *f.Size.v}); !seen[k] {
 			seen[k] = true
 			kept = append(kept, f)
+			total += *f.Size.v
 		}
+	}
+	if a.o.Size > 0 && total > a.o.Size {
+		return nil, fault(http.StatusRequestEntityTooLarge, "transfer_maximum_size_exceeded")
 	}
 	in.Files = kept
 	var to []string
@@ -164,6 +175,12 @@ func (a *api) checkTransfer(c dialect.Account, in *newTransfer) ([]string, error
 		return nil, fault(http.StatusBadRequest, "transfer_no_recipients")
 	}
 	return to, nil
+}
+
+// banned tells whether files with such a name are not taken.
+func (a *api) banned(name string) bool {
+	ending := strings.TrimPrefix(path.Ext(name), ".")
+	return slices.ContainsFunc(a.o.Banned, func(b string) bool { return strings.EqualFold(ending, b) })
 }
 
 // address is where an account has its mail.
@@ -192,16 +209,20 @@ func (a *api) fill(r *http.Request, c dialect.Account, s *store.Session, all []n
 	if _, err := a.addRecipients(r, c, s, specs...); err != nil {
 		return err
 	}
-	sealed := cryptOf(s)
+	sealed, total := cryptOf(s), int64(0)
+	for _, f := range all {
+		total += sealed.stored(*f.Size.v)
+	}
+	if err := a.Store.MayFill(r.Context(), c.Caller, s.ID, total); err != nil {
+		return err
+	}
 	for _, f := range all {
 		attrs := map[string]string{attrPath: f.Name, attrUID: strings.ToLower(rand.Text())}
 		if f.CID != "" {
 			attrs[attrCID] = f.CID
 		}
-		length := *f.Size.v
 		if sealed != nil {
-			attrs[attrPlain], attrs[attrIV], attrs[attrAEAD] = strconv.FormatInt(length, 10), f.IV, f.AEAD
-			length = sealed.stored(length)
+			attrs[attrPlain], attrs[attrIV], attrs[attrAEAD] = strconv.FormatInt(*f.Size.v, 10), f.IV, f.AEAD
 		}
 		spec := store.FileSpec{Name: &f.Name, Attrs: &attrs, Sequence: files}
 		if f.Type != "" {
@@ -213,7 +234,7 @@ func (a *api) fill(r *http.Request, c dialect.Account, s *store.Session, all []n
 		}
 		// An empty file is complete at once: clients send nothing for it.
 		ref := store.Ref{Session: s.ID, File: made.ID}
-		if _, err := a.Store.BeginFile(r.Context(), c.Caller, ref, store.FileSpec{}, store.Begin{Length: length}); err != nil {
+		if _, err := a.Store.BeginFile(r.Context(), c.Caller, ref, store.FileSpec{}, store.Begin{Length: sealed.stored(*f.Size.v)}); err != nil {
 			return err
 		}
 	}
@@ -233,7 +254,9 @@ func (a *api) transferOf(r *http.Request, c dialect.Account, s *store.Session) (
 	t := &transfer{ID: s.Number, UserID: a.userID(s.Owner), User: s.Owner, Email: a.address(c), Created: dateOf(s.Created), Expires: dateOf(s.Expires),
 		Options: a.optionsOf(s), Salt: s.Attrs[attrSalt], Status: s.Attrs[attrStatus], Files: []file{}, Recipients: []recipient{}}
 	t.Subject, t.Message = textOrNil(s.Attrs[attrSubject]), textOrNil(s.Attrs[attrMessage])
-	t.Extensions, _ = strconv.Atoi(s.Attrs[attrExtends])
+	if extensions(s) < a.o.Extensions {
+		t.Extension = days(a.o.TTL)
+	}
 	for _, f := range all {
 		t.Files = append(t.Files, fileOf(s, f))
 	}
@@ -423,18 +446,37 @@ func (a *api) complete(r *http.Request, c dialect.Account, s *store.Session) err
 	return err
 }
 
-// extend lets a transfer live once more as long as one that does not say.
+// extend lets a transfer live once more as long as one that does not say, as
+// often as that may be done.
 func (a *api) extend(r *http.Request, c dialect.Account, s *store.Session) (*transfer, error) {
-	done, _ := strconv.Atoi(s.Attrs[attrExtends])
-	if done >= 1 {
-		return nil, fault(http.StatusBadRequest, "transfer_expiry_extension_count_exceeded")
+	for {
+		done := extensions(s)
+		switch {
+		case a.o.Extensions == 0:
+			return nil, fault(http.StatusBadRequest, "transfer_expiry_extension_not_allowed")
+		case done >= a.o.Extensions:
+			return nil, fault(http.StatusBadRequest, "transfer_expiry_extension_count_exceeded")
+		}
+		ttl := min(time.Until(s.Expires)+a.o.TTL, a.Store.MaxSessionTTL()).Truncate(time.Second)
+		to := store.SessionSpec{TTL: &ttl, Was: map[string]string{attrExtends: s.Attrs[attrExtends]}, Attrs: &map[string]string{attrExtends: strconv.Itoa(done + 1)}}
+		later, err := a.Store.PatchSession(r.Context(), c.Caller, s.ID, to)
+		if err == nil {
+			return a.transferOf(r, c, later)
+		}
+		if !errors.Is(err, store.ErrChanged) {
+			return nil, err
+		}
+		// Another request did it meanwhile: is there one left?
+		if s, err = a.Store.Session(r.Context(), c.Caller, s.ID); err != nil {
+			return nil, err
+		}
 	}
-	ttl := min(time.Until(s.Expires)+a.o.TTL, a.o.MaxTTL).Truncate(time.Second)
-	s, err := a.Store.PatchSession(r.Context(), c.Caller, s.ID, store.SessionSpec{TTL: &ttl, Attrs: &map[string]string{attrExtends: strconv.Itoa(done + 1)}})
-	if err != nil {
-		return nil, err
-	}
-	return a.transferOf(r, c, s)
+}
+
+// extensions is how often the end of a transfer was put off.
+func extensions(s *store.Session) int {
+	n, _ := strconv.Atoi(s.Attrs[attrExtends]) // written by us
+	return n
 }
 
 func (a *api) deleteTransfer(w http.ResponseWriter, r *http.Request) error {

@@ -35,7 +35,7 @@ type transfer struct {
 	Message        *string         `json:"message"`
 	Created        date            `json:"created"`
 	Expires        date            `json:"expires"`
-	Extensions     int             `json:"expiry_date_extension"`
+	Extension      int64           `json:"expiry_date_extension"` // days by which the end may be put off
 	Options        map[string]bool `json:"options"`
 	Salt           string          `json:"salt"`
 	RoundTripToken string          `json:"roundtriptoken"`

@@ -1,0 +1,89 @@
+package server
+
+import (
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"fileshare/store"
+)
+
+func TestFileSenderLimits(t *testing.T) {
+	h := newHouse(t, store.Options{FileSize: 1000, UserQuota: 2000}, Options{FileSender: &FileSender{Files: 3, Size: 1500, Banned: []string{"exe", "BAT"}}})
+	type f = map[string]any
+	post := func(user string, files ...f) answer {
+		return h.fs(signNew, "POST", "/rest.php/transfer", user, nil, map[string]any{"files": files, "recipients": []string{"bob@example.net"}})
+	}
+	for _, name := range []string{"setup.exe", "a/b.EXE", "x.bat"} {
+		fsMessage(t, post("alice", f{"name": "fine", "size": 1}, f{"name": name, "size": 1}), 400, "file_extension_not_allowed")
+	}
+	post("alice", f{"name": "exe", "size": 1}, f{"name": "a.exe/b", "size": 1}, f{"name": "c.exe.txt", "size": 1}).want(t, 201)
+	fsMessage(t, post("alice", f{"name": "a", "size": 1}, f{"name": "b", "size": 1}, f{"name": "c", "size": 1}, f{"name": "d", "size": 1}), 400, "transfer_too_many_files")
+	fsMessage(t, post("alice", f{"name": "a", "size": 1001}), 413, "transfer_maximum_file_size_exceeded")
+	fsMessage(t, post("alice", f{"name": "a", "size": 1 << 62}, f{"name": "b", "size": 1 << 62}), 413, "transfer_maximum_file_size_exceeded")
+	fsMessage(t, post("alice", f{"name": "a", "size": 800}, f{"name": "b", "size": 701}), 413, "transfer_maximum_size_exceeded")
+	post("alice", f{"name": "a", "size": 800}, f{"name": "b", "size": 700}).want(t, 201)
+
+	// All of a transfer must fit, not just each file of it.
+	h.do("PUT", "/uploads/x", "bob", strings.NewReader(strings.Repeat("x", 800))).want(t, 201)
+	fsMessage(t, post("bob", f{"name": "a", "size": 700}, f{"name": "b", "size": 501}), 507, "transfer_user_quota_exceeded")
+	post("bob", f{"name": "a", "size": 700}, f{"name": "b", "size": 500}).want(t, 201)
+	var all []fsTransfer
+	h.fs(signNew, "GET", "/rest.php/transfer", "bob", nil, nil).want(t, 200).into(t, &all)
+	if len(all) != 1 {
+		t.Errorf("a refused transfer is there: %+v", all)
+	}
+}
+
+// The end of a transfer is put off as often as is allowed, whoever asks at once.
+func TestFileSenderExtend(t *testing.T) {
+	const day = 24 * time.Hour
+	h := newHouse(t, store.Options{MaxSessionTTL: 25 * day}, Options{FileSender: &FileSender{TTL: 10 * day, Extensions: 2}})
+	post := func() (tr fsTransfer) {
+		h.fs(signNew, "POST", "/rest.php/transfer", "alice", nil, map[string]any{"files": []map[string]any{{"name": "a", "size": 1}}, "recipients": []string{"bob@example.net"}}).want(t, 201).into(t, &tr)
+		return tr
+	}
+	tr := post()
+	if tr.Extension != 10 {
+		t.Errorf("%+v", tr)
+	}
+	var wg sync.WaitGroup
+	var done atomic.Int64
+	for range 6 {
+		wg.Go(func() {
+			a := h.fs(signNew, "PUT", "/rest.php/transfer/"+fsID(tr.ID), "alice", nil, map[string]any{"extend_expiry_date": true})
+			if a.StatusCode == 200 {
+				done.Add(1)
+				return
+			}
+			fsMessage(t, a, 400, "transfer_expiry_extension_count_exceeded")
+		})
+	}
+	wg.Wait()
+	if done.Load() != 2 {
+		t.Errorf("put off %d times", done.Load())
+	}
+	var later fsTransfer
+	h.fs(signNew, "GET", "/rest.php/transfer/"+fsID(tr.ID), "alice", nil, nil).want(t, 200).into(t, &later)
+	if by := later.Expires.Raw - tr.Expires.Raw; later.Extension != 0 || by < int64(14*day/time.Second) || by > int64(15*day/time.Second)+60 {
+		t.Errorf("%+v, put off by %d s", later, by)
+	}
+	h = newHouse(t, store.Options{}, Options{FileSender: &FileSender{}})
+	tr = post()
+	fsMessage(t, h.fs(signNew, "PUT", "/rest.php/transfer/"+fsID(tr.ID), "alice", nil, map[string]any{"extend_expiry_date": true}), 400, "transfer_expiry_extension_not_allowed")
+}
+
+func TestFileSenderMaintenance(t *testing.T) {
+	h := newHouse(t, store.Options{}, Options{FileSender: &FileSender{Maintenance: true}})
+	for method, path := range map[string]string{"GET": "/rest.php/info", "POST": "/filesender/rest.php/transfer", "PUT": "/rest.php/file/1/chunk/0", "DELETE": "/rest.php/transfer/1"} {
+		fsMessage(t, h.fs(signNew, method, path, "alice", nil, nil), 503, "undergoing_maintenance")
+	}
+	for _, path := range []string{"/?s=download&token=x", "/filesender/?s=download&token=x", "/filesender?s=download&token=x"} {
+		if a := h.do("GET", path, "", nil).want(t, 503); !strings.Contains(string(a.body), "Try again later") {
+			t.Errorf("%s", a.body)
+		}
+	}
+	h.upload("others are served", "")
+}
