@@ -126,28 +126,32 @@ const mostJSON = 1 << 20
 
 // readings are the texts that may have been signed, but for the body.
 func readings(r *http.Request, base string) []string {
+	u, err := url.Parse(base)
+	if err != nil {
+		u = new(url.URL)
+	}
+	port := ":443"
+	if u.Scheme == "http" {
+		port = ":80"
+	}
 	var hosts []string
-	add := func(host string) {
+	for _, host := range []string{r.Host, u.Host} {
 		if host == "" {
-			return
+			continue
 		}
-		bare := host
+		other := host + port // of an address that says what goes without saying
 		if i := strings.LastIndexByte(host, ':'); i > strings.LastIndexByte(host, ']') {
-			bare = host[:i]
+			other = host[:i] // scripts for the PHP server sign without the port
 		}
-		for _, h := range []string{host, bare} { // scripts for the PHP server sign without the port
+		for _, h := range []string{host, other} {
 			if !slices.Contains(hosts, h) {
 				hosts = append(hosts, h)
 			}
 		}
 	}
-	add(r.Host)
 	paths := []string{r.URL.Path}
-	if u, err := url.Parse(base); err == nil {
-		add(u.Host)
-		if p := strings.TrimRight(u.Path, "/") + r.URL.Path; !slices.Contains(paths, p) {
-			paths = append(paths, p) // as the client sees it, before a prefix was taken off
-		}
+	if p := strings.TrimRight(u.Path, "/") + r.URL.Path; !slices.Contains(paths, p) {
+		paths = append(paths, p) // as the client sees it, before a prefix was taken off
 	}
 	var out []string
 	for _, host := range hosts {
