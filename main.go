@@ -96,7 +96,7 @@ func rootCommand() *cobra.Command {
 		failing(cmd)
 		root.AddCommand(cmd)
 	}
-	for _, cmd := range []*cobra.Command{serveCommand(), configCommand(), hashCommand(), migrateCommand()} {
+	for _, cmd := range []*cobra.Command{serveCommand(), configCommand(), hashCommand(), migrateCommand(), fsckCommand()} {
 		cmd.GroupID = daemonGroup
 		root.AddCommand(cmd)
 	}

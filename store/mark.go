@@ -128,6 +128,8 @@ func Release(ctx context.Context, records Records) error {
 	})
 }
 
+var errAtWork = fmt.Errorf("a daemon is at work with the records, or died less than %v ago: end it first", nodeLease)
+
 // atRest refuses records that a daemon is at work with. Where the records are
 // the caller's alone there is none.
 func atRest(tx Tx, exclusive bool) error {
@@ -144,7 +146,7 @@ func atRest(tx Tx, exclusive bool) error {
 			return err
 		}
 		if lives {
-			return fmt.Errorf("a daemon is at work with the records, or died less than %v ago: end it first", nodeLease)
+			return errAtWork
 		}
 	}
 	return nil

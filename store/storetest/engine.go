@@ -91,6 +91,8 @@ func Engine(t *testing.T, open Pair) {
 		"move":           testMove,
 		"move faults":    testMoveFaults,
 		"move damage":    testMoveDamage,
+		"check":          testCheck,
+		"check leaves":   testCheckLeft,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
