@@ -111,6 +111,8 @@ func (h *house) roundTrip(r *http.Request) answer {
 
 type fsTransfer struct {
 	ID        int64
+	User      string `json:"user_id"`
+	Email     string `json:"user_email"`
 	Round     string `json:"roundtriptoken"`
 	Status    string
 	Expires   struct{ Raw int64 }

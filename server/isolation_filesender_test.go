@@ -78,6 +78,27 @@ func fileSenderFace() face {
 					trespass{what: "file", method: "GET", path: file + round}, trespass{what: "delete file", method: "DELETE", path: file + round},
 					trespass{what: "complete file", method: "PUT", path: file + round, body: `{"complete":true}`}, trespass{what: "chunk", method: "PUT", path: file + "/chunk/0" + round, body: "mine"})
 			}
+			// Bob has invited a guest; alice knows what the guest was told but the
+			// voucher, and has a guest of her own.
+			var guest, hersToo struct {
+				ID    int64
+				Token string
+			}
+			invite := fmt.Sprintf(`{"recipient":"guest@example.com","subject":%q}`, name)
+			call(user, "POST", "/rest.php/guest", invite).want(h.t, 201).into(h.t, &guest)
+			call("alice", "POST", "/rest.php/guest", `{"recipient":"guest@example.com"}`).want(h.t, 201).into(h.t, &hersToo)
+			invited := fmt.Sprintf("/rest.php/guest/%d", guest.ID)
+			v := h.visit(h.t, "", hersToo.Token)
+			as := []string{"X-Filesender-Security-Token", v.security, "csrfptoken", v.csrf}
+			mine := "?vid=" + v.voucher + "&roundtriptoken=" + open.Round
+			try = append(try,
+				trespass{what: "guest", method: "GET", path: invited}, trespass{what: "guest's transfers", method: "GET", path: invited + "/transfers"},
+				trespass{what: "withdraw", method: "DELETE", path: invited}, trespass{what: "remind", method: "PUT", path: invited, body: `{"remind":true}`},
+				trespass{what: "page by the guest's number", method: "GET", path: fmt.Sprintf("/?s=upload&vid=%d", guest.ID)},
+				trespass{what: "guest's list", method: "GET", path: "/rest.php/transfer?vid=" + v.voucher, header: as, list: true},
+				trespass{what: "guest's chunk", method: "PUT", path: begun + "/chunk/0" + mine, body: "mine", header: as},
+				trespass{what: "guest completes", method: "PUT", path: fmt.Sprintf("/rest.php/transfer/%d%s", open.ID, mine), body: `{"complete":true}`, header: as},
+				trespass{what: "guest deletes", method: "DELETE", path: fmt.Sprintf("/rest.php/transfer/%d%s", open.ID, mine), header: as})
 			return append(try,
 					trespass{what: "chunk of an open one", method: "PUT", path: begun + "/chunk/0?roundtriptoken=" + open.Round, body: "mine"},
 					trespass{what: "complete an open one", method: "PUT", path: fmt.Sprintf("/rest.php/transfer/%d?roundtriptoken=%s", open.ID, open.Round), body: `{"complete":true}`},
@@ -88,6 +109,6 @@ func fileSenderFace() face {
 				}
 		},
 		sign:  fileSenderSigned,
-		lists: []trespass{{method: "GET", path: "/rest.php/transfer", list: true}, {method: "GET", path: "/rest.php/transfer/@me", list: true}},
+		lists: []trespass{{method: "GET", path: "/rest.php/transfer", list: true}, {method: "GET", path: "/rest.php/transfer/@me", list: true}, {method: "GET", path: "/rest.php/guest", list: true}},
 	}
 }

@@ -80,7 +80,7 @@ func callerNamed(name string) store.Caller {
 }
 
 func (namesOnly) Account(name string) (dialect.Account, bool) {
-	return dialect.Account{Caller: callerNamed(name)}, name == "alice" || name == "bob" || name == "root"
+	return dialect.Account{Caller: callerNamed(name), Email: name + "@example.com"}, name == "alice" || name == "bob" || name == "root"
 }
 
 func (a namesOnly) Find(name string) (dialect.Account, bool) { return a.Account(name) }

@@ -7,11 +7,12 @@ import (
 )
 
 // Invited finds the invitation that a secret is of, for whoever presents it. One
-// that is over is refused: Expired, or Used.
+// that is over is refused, Expired or Used, and returned all the same: so that it
+// can be told whose it was.
 func (s *Store) Invited(ctx context.Context, secret string) (out *Invitation, err error) {
 	err = s.view(ctx, func(tx Tx) error {
 		key, rec, err := s.findInvitation(tx, secret, s.now())
-		if err == nil {
+		if rec != nil {
 			out = s.showInvitation(key, rec)
 		}
 		return err

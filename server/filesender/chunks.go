@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"strconv"
 
-	"fileshare/server/dialect"
 	"fileshare/server/reply"
 	"fileshare/store"
 )
@@ -15,7 +14,7 @@ import (
 func same(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
 
 // find finds a file of the account's by the number in the path, and its transfer.
-func (a *api) find(r *http.Request, c dialect.Account) (f *store.File, s *store.Session, err error) {
+func (a *api) find(r *http.Request, c account) (f *store.File, s *store.Session, err error) {
 	id, err := strconv.ParseInt(a.Var(r, "id"), 10, 64)
 	if err != nil {
 		return nil, nil, fault(http.StatusNotFound, "file_not_found")
@@ -33,7 +32,7 @@ func (a *api) find(r *http.Request, c dialect.Account) (f *store.File, s *store.
 	if key := r.URL.Query().Get("key"); key != "" && !same(key, f.Attrs[attrUID]) {
 		return nil, nil, fault(http.StatusForbidden, "rest_ownership_required")
 	}
-	return f, s, a.checkRoundTrip(r, s)
+	return f, s, a.checkRoundTrip(r, s, c.guest != nil)
 }
 
 func refOf(f *store.File) store.Ref { return store.Ref{Session: f.Session, File: f.ID} }
@@ -131,7 +130,7 @@ func (a *api) putFile(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (a *api) getFile(w http.ResponseWriter, r *http.Request) error {
-	c, _, err := a.caller(r)
+	c, _, err := a.userCaller(r)
 	if err != nil {
 		return err
 	}
@@ -144,7 +143,7 @@ func (a *api) getFile(w http.ResponseWriter, r *http.Request) error {
 
 // deleteFile takes a file out of a transfer. One without files is closed.
 func (a *api) deleteFile(w http.ResponseWriter, r *http.Request) error {
-	c, _, err := a.caller(r)
+	c, _, err := a.userCaller(r)
 	if err != nil {
 		return err
 	}

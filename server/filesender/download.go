@@ -97,18 +97,23 @@ func (a *api) fileIDs(more bool) dialect.Handler {
 	}
 }
 
-// page is the site, as far as there is one: what a recipient opens.
+// page is the site, as far as there is one: what a recipient opens, or a guest.
 func (a *api) page(w http.ResponseWriter, r *http.Request) error {
+	const advice = "The transfer was closed by its sender, or its time is over. Ask for a new link."
 	q := r.URL.Query()
 	if a.o.Maintenance {
-		return a.problem(w, errMaintenance)
+		return a.problem(w, errMaintenance, advice)
 	}
-	if q.Get("s") != "download" {
-		return a.problem(w, fault(http.StatusNotFound, "rest_endpoint_missing"))
+	switch q.Get("s") {
+	case "upload":
+		return a.upload(w, r)
+	case "download":
+	default:
+		return a.problem(w, fault(http.StatusNotFound, "rest_endpoint_missing"), advice)
 	}
 	_, s, all, err := a.shared(r, q.Get("token"), true)
 	if err != nil {
-		return a.problem(w, err)
+		return a.problem(w, err, advice)
 	}
 	d := page.Share{Title: s.Attrs[attrSubject], Message: s.Attrs[attrMessage], From: s.Attrs[attrFrom], Left: page.Left(time.Until(s.Expires)),
 		Expires: s.Expires.UTC().Format("2 January 2006, 15:04 UTC"), Transfer: s.Number}
@@ -136,7 +141,7 @@ func (a *api) page(w http.ResponseWriter, r *http.Request) error {
 }
 
 // problem is the page that has no files to show.
-func (a *api) problem(w http.ResponseWriter, err error) error {
+func (a *api) problem(w http.ResponseWriter, err error, advice string) error {
 	f, ok := err.(*faultError)
 	switch {
 	case store.KindOf(err) == store.Expired:
@@ -144,7 +149,7 @@ func (a *api) problem(w http.ResponseWriter, err error) error {
 	case !ok:
 		return err
 	}
-	d := page.Problem{Status: f.status, Title: "There is nothing here", Message: f.name, Advice: "The transfer was closed by its sender, or its time is over. Ask for a new link."}
+	d := page.Problem{Status: f.status, Title: "There is nothing here", Message: f.name, Advice: advice}
 	if f == errMaintenance {
 		d.Title, d.Advice = "The site is being looked after", "Try again later; your link stays good."
 	}

@@ -35,11 +35,16 @@ func named(r *http.Request, k store.Kind) string {
 		noun = "file"
 	case strings.Contains(r.URL.Path, "/recipient/"):
 		noun = "recipient"
+	case strings.Contains(r.URL.Path, "/guest"):
+		noun = "guest"
 	}
 	switch k {
 	case store.NotFound:
 		return noun + "_not_found"
 	case store.Expired, store.Used:
+		if noun == "guest" || k == store.Used && r.URL.Query().Has("vid") {
+			return "guest_expired"
+		}
 		return "transfer_expired"
 	case store.Unauthenticated:
 		return "rest_authentication_required"

@@ -2,8 +2,8 @@
 // clients use it: transfers of many files in chunks, recipients with a link each,
 // the page and the calls by which they download.
 //
-// A transfer is a session of the engine, its files are the session's files, and a
-// recipient is a share of the session. What the engine has no word for (options,
+// A transfer is a session of the engine, its files are the session's files, a
+// recipient is a share of the session, and a guest is an invitation. What the engine has no word for (options,
 // subject, the state of a transfer) is kept in attributes. The numbers that
 // clients use for ids are sequences of the engine.
 //
@@ -96,6 +96,10 @@ func New(h dialect.Host, o Options) dialect.API {
 			dialect.Route{Path: rest + "/transfer/{id:[0-9]+}/options", Get: a.transferOptions},
 			dialect.Route{Path: rest + "/transfer/{id:[0-9]+}/recipient", Post: a.postRecipient},
 			dialect.Route{Path: rest + "/recipient/{id:[0-9]+}", Get: a.getRecipient, Put: a.putRecipient, Delete: a.deleteRecipient},
+			dialect.Route{Path: rest + "/guest", Get: a.listGuests, Post: a.postGuest},
+			dialect.Route{Path: rest + "/guest/@me", Get: a.listGuests},
+			dialect.Route{Path: rest + "/guest/{id:[0-9]+}", Get: a.getGuest, Put: a.putGuest, Delete: a.deleteGuest},
+			dialect.Route{Path: rest + "/guest/{id:[0-9]+}/transfers", Get: a.guestTransfers},
 			dialect.Route{Path: rest + "/file/{id:[0-9]+}", Get: a.getFile, Put: a.putFile, Delete: a.deleteFile},
 			dialect.Route{Path: rest + "/file/{id:[0-9]+}/chunk/{offset:[0-9]+}", Put: a.putChunk},
 			dialect.Route{Path: rest + "/{rest:.*}", Get: missing, Post: missing, Put: missing, Delete: missing},

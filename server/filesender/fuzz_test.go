@@ -43,7 +43,7 @@ func FuzzNewTransfer(f *testing.F) {
 				t.Errorf("%q is good", file.Name)
 			}
 		}
-		in.Options.known()
+		in.Options.known(knownOptions())
 	})
 }
 

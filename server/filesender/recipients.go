@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"strconv"
 
-	"fileshare/server/dialect"
 	"fileshare/server/reply"
 	"fileshare/store"
 )
@@ -18,8 +17,12 @@ func (a *api) recipientSpec(address string) store.ShareSpec {
 }
 
 // addRecipients makes recipients of a transfer.
-func (a *api) addRecipients(r *http.Request, c dialect.Account, s *store.Session, specs ...store.ShareSpec) ([]*store.Share, error) {
-	shares, err := a.Store.CreateShares(r.Context(), c.Caller, s.ID, specs)
+func (a *api) addRecipients(r *http.Request, c account, s *store.Session, specs ...store.ShareSpec) ([]*store.Share, error) {
+	who := c.Caller
+	if c.onlyToMe() {
+		who = store.Caller{Name: c.guest.Owner} // a guest may share with nobody: it is the inviter's own
+	}
+	shares, err := a.Store.CreateShares(r.Context(), who, s.ID, specs)
 	if errors.Is(err, store.ErrShares) {
 		return nil, fault(http.StatusBadRequest, "transfer_too_many_recipients")
 	}
@@ -29,7 +32,7 @@ func (a *api) addRecipients(r *http.Request, c dialect.Account, s *store.Session
 // postRecipient adds a recipient to a transfer; one that is there is answered
 // again.
 func (a *api) postRecipient(w http.ResponseWriter, r *http.Request) error {
-	c, body, s, err := a.mine(r)
+	c, body, s, err := a.own(r)
 	if err != nil {
 		return err
 	}
@@ -55,9 +58,9 @@ func (a *api) postRecipient(w http.ResponseWriter, r *http.Request) error {
 }
 
 // receiver finds the recipient that the path names, in a transfer of the
-// caller's.
-func (a *api) receiver(r *http.Request) (c dialect.Account, body []byte, h *store.Share, s *store.Session, err error) {
-	if c, body, err = a.caller(r); err != nil {
+// user's.
+func (a *api) receiver(r *http.Request) (c account, body []byte, h *store.Share, s *store.Session, err error) {
+	if c, body, err = a.userCaller(r); err != nil {
 		return c, nil, nil, nil, err
 	}
 	id, err := strconv.ParseInt(a.Var(r, "id"), 10, 64)
@@ -111,7 +114,7 @@ func (a *api) deleteRecipient(w http.ResponseWriter, r *http.Request) error {
 // closed ends the deletion of a part of a transfer, of which so many are left:
 // with the last one the transfer is closed. Of several who delete at once the
 // last one sees that none is left.
-func (a *api) closed(w http.ResponseWriter, r *http.Request, c dialect.Account, s *store.Session, left int, err error) error {
+func (a *api) closed(w http.ResponseWriter, r *http.Request, c account, s *store.Session, left int, err error) error {
 	if err == nil && left == 0 {
 		err = a.Store.DeleteSession(r.Context(), c.Caller, s.ID)
 	}

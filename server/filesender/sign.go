@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"fileshare/server/dialect"
+	"fileshare/store"
 )
 
 // Signed requests (contract §2): an HMAC-SHA1 over method, address, arguments
@@ -31,9 +32,23 @@ var (
 	errTooLate   = fault(http.StatusInternalServerError, "auth_remote_too_late")
 )
 
+// account is who sends a request: a user who signs it, or a guest.
+type account struct {
+	dialect.Account                   // of a guest: Invite and Email alone
+	guest           *store.Invitation // nil: a user
+}
+
+// user refuses a guest.
+func (c account) user() error {
+	if c.guest != nil {
+		return fault(http.StatusForbidden, "rest_ownership_required")
+	}
+	return nil
+}
+
 // signed is a request whose signature is being checked while its body is read.
 type signed struct {
-	Account   dialect.Account
+	Account   account
 	known     bool
 	macs      []hash.Hash // one for each reading
 	signature []byte
@@ -44,6 +59,10 @@ type signed struct {
 // begin reads who signed a request. Nothing is to be believed before check.
 func (a *api) begin(r *http.Request) (*signed, error) {
 	q := r.URL.Query()
+	if q.Has("vid") && !q.Has("signature") {
+		c, err := a.guest(r, q.Get("vid"))
+		return &signed{Account: c}, err
+	}
 	signature, err := hex.DecodeString(q.Get("signature"))
 	at, terr := strconv.ParseInt(q.Get("timestamp"), 10, 64)
 	if q.Get("signature") == "" || q.Get("timestamp") == "" || q.Get("remote_user") == "" && q.Get("remote_application") == "" {
@@ -59,9 +78,9 @@ func (a *api) begin(r *http.Request) (*signed, error) {
 	s := &signed{signature: signature}
 	key := "unknown"
 	for _, name := range []string{rawArgument(r.URL.RawQuery, "remote_user"), q.Get("remote_user")} {
-		account, apiKey, ok := a.Key(name)
+		found, apiKey, ok := a.Key(name)
 		if ok && apiKey != "" {
-			s.Account, s.known, key = account, true, apiKey
+			s.Account, s.known, key = account{Account: found}, true, apiKey
 			break
 		}
 	}
@@ -89,6 +108,9 @@ func (s *signed) Write(p []byte) (int, error) {
 // check is called after the body: it tells whether any reading is the one that
 // was signed.
 func (s *signed) check() error {
+	if s.Account.guest != nil { // has shown all it has
+		return nil
+	}
 	ok := false
 	for _, mac := range s.macs {
 		ok = hmac.Equal(mac.Sum(nil), s.signature) || ok
@@ -104,21 +126,29 @@ func (s *signed) check() error {
 }
 
 // caller checks a signed request with a small body, and returns the body.
-func (a *api) caller(r *http.Request) (dialect.Account, []byte, error) {
+func (a *api) caller(r *http.Request) (account, []byte, error) {
 	s, err := a.begin(r)
 	if err != nil {
-		return dialect.Account{}, nil, err
+		return account{}, nil, err
 	}
 	body, err := dialect.Body(r, mostJSON)
 	if err != nil {
-		return dialect.Account{}, nil, err
+		return account{}, nil, err
 	}
 	_, _ = s.Write(body)
 	if err := s.check(); err != nil {
-		return dialect.Account{}, nil, err
+		return account{}, nil, err
 	}
 	a.SetCaller(r, s.Account.Caller)
 	return s.Account, body, nil
+}
+
+// userCaller is caller for what guests may not do.
+func (a *api) userCaller(r *http.Request) (c account, body []byte, err error) {
+	if c, body, err = a.caller(r); err == nil {
+		err = c.user()
+	}
+	return c, body, err
 }
 
 // mostJSON bounds the bodies of all calls but chunks.

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"fileshare/server/dialect"
 	"fileshare/server/reply"
 	"fileshare/store"
 )
@@ -22,6 +21,7 @@ const (
 	transfers  = "filesender.transfer"
 	files      = "filesender.file"
 	recipients = "filesender.recipient"
+	guests     = "filesender.guest"
 
 	attrStatus  = "filesender.status"
 	attrOptions = "filesender.options"
@@ -32,6 +32,7 @@ const (
 	attrRound   = "filesender.round"
 	attrCrypt   = "filesender.crypt"
 	attrExtends = "filesender.extensions"
+	attrGuest   = "filesender.guest" // who was invited and sent it
 
 	attrPath  = "filesender.path"
 	attrUID   = "filesender.uid"
@@ -71,19 +72,21 @@ func (a *api) postTransfer(w http.ResponseWriter, r *http.Request) error {
 	if err := json.Unmarshal(body, &in); err != nil {
 		return &faultError{http.StatusBadRequest, "rest_bad_parameter", err.Error()}
 	}
+	c.rewrite(&in)
 	to, err := a.checkTransfer(c, &in)
 	if err != nil {
 		return err
 	}
-	said, err := json.Marshal(in.Options.known())
+	said, err := json.Marshal(in.Options.known(knownOptions()))
 	if err != nil {
 		return err
 	}
 	attrs := map[string]string{attrStatus: statusStarted, attrOptions: string(said), attrSalt: rand.Text() + rand.Text()[:6], attrRound: strings.ToLower(rand.Text())}
-	for name, value := range map[string]*string{attrSubject: in.Subject, attrMessage: in.Message, attrFrom: in.From} {
-		if value != nil {
-			attrs[name] = *value
-		}
+	if err := keep(attrs, in.Subject, in.Message, in.From); err != nil {
+		return err
+	}
+	if c.guest != nil {
+		attrs[attrGuest] = c.Email
 	}
 	if bool(in.Encryption) {
 		c, err := a.crypt(&in)
@@ -96,7 +99,7 @@ func (a *api) postTransfer(w http.ResponseWriter, r *http.Request) error {
 		}
 		attrs[attrCrypt] = string(said)
 	}
-	ttl := a.ttl(in.Expires)
+	ttl := a.ttl(in.Expires, c.ttl(a.o.TTL))
 	s, err := a.Store.CreateSession(r.Context(), c.Caller, store.SessionSpec{Name: in.Subject, TTL: &ttl, Attrs: &attrs, Sequence: transfers})
 	if err != nil {
 		return err
@@ -113,22 +116,28 @@ func (a *api) postTransfer(w http.ResponseWriter, r *http.Request) error {
 	return reply.Created(w, a.siteURL(r)+"/rest.php/transfer/"+strconv.FormatInt(s.Number, 10), t)
 }
 
+// keep puts what people write into the attributes of what they make.
+func keep(attrs map[string]string, subject, message, from *string) error {
+	text := 0
+	for name, value := range map[string]*string{attrSubject: subject, attrMessage: message, attrFrom: from} {
+		if value != nil {
+			attrs[name] = *value
+			text += len(*value)
+		}
+	}
+	if text > mostText {
+		return &faultError{http.StatusBadRequest, "rest_bad_parameter", "subject and message are too long"}
+	}
+	return nil
+}
+
 // checkTransfer refuses what cannot be, and returns the recipients' addresses.
-func (a *api) checkTransfer(c dialect.Account, in *newTransfer) ([]string, error) {
+func (a *api) checkTransfer(c account, in *newTransfer) ([]string, error) {
 	switch {
 	case len(in.Files) == 0:
 		return nil, fault(http.StatusBadRequest, "transfer_no_files")
 	case len(in.Files) > a.o.Files:
 		return nil, fault(http.StatusBadRequest, "transfer_too_many_files")
-	}
-	text := 0
-	for _, s := range []*string{in.Subject, in.Message, in.From} {
-		if s != nil {
-			text += len(*s)
-		}
-	}
-	if text > mostText {
-		return nil, &faultError{http.StatusBadRequest, "rest_bad_parameter", "subject and message are too long"}
 	}
 	type key struct {
 		name string
@@ -165,10 +174,16 @@ func (a *api) checkTransfer(c dialect.Account, in *newTransfer) ([]string, error
 		}
 		to = append(to, address)
 	}
-	if me := a.address(c); in.Options["add_me_to_recipients"] && goodAddress(me) {
+	me := a.owner(c)
+	if in.Options["add_me_to_recipients"] && goodAddress(me) {
 		to = append(to, me)
 	}
-	if in.Options["get_a_link"] {
+	switch {
+	case c.onlyToMe() && len(in.Recipients) > 0:
+		return nil, fault(http.StatusBadRequest, "transfer_too_many_recipients")
+	case c.onlyToMe():
+		to = []string{me}
+	case in.Options["get_a_link"]:
 		to = []string{""}
 	}
 	if len(to) == 0 {
@@ -184,7 +199,7 @@ func (a *api) banned(name string) bool {
 }
 
 // address is where an account has its mail.
-func (a *api) address(c dialect.Account) string {
+func (a *api) address(c account) string {
 	if c.Email != "" {
 		return c.Email
 	}
@@ -193,15 +208,15 @@ func (a *api) address(c dialect.Account) string {
 
 // ttl is how long a transfer lives that is to end at a time: more than is
 // allowed is taken as that, since clients ask for what another server has.
-func (a *api) ttl(expires number) time.Duration {
+func (a *api) ttl(expires number, otherwise time.Duration) time.Duration {
 	if expires.v == nil {
-		return a.o.TTL
+		return otherwise
 	}
 	return min(max(time.Until(time.Unix(*expires.v, 0)), time.Second), a.o.MaxTTL).Truncate(time.Second)
 }
 
 // fill makes the recipients of a new transfer and announces its files.
-func (a *api) fill(r *http.Request, c dialect.Account, s *store.Session, all []newFile, to []string) error {
+func (a *api) fill(r *http.Request, c account, s *store.Session, all []newFile, to []string) error {
 	var specs []store.ShareSpec
 	for _, address := range to {
 		specs = append(specs, a.recipientSpec(address))
@@ -242,7 +257,7 @@ func (a *api) fill(r *http.Request, c dialect.Account, s *store.Session, all []n
 }
 
 // transferOf makes what is answered of a transfer, for its owner.
-func (a *api) transferOf(r *http.Request, c dialect.Account, s *store.Session) (*transfer, error) {
+func (a *api) transferOf(r *http.Request, c account, s *store.Session) (*transfer, error) {
 	all, err := a.filesOf(r, c.Caller, s)
 	if err != nil {
 		return nil, err
@@ -251,7 +266,7 @@ func (a *api) transferOf(r *http.Request, c dialect.Account, s *store.Session) (
 	if err != nil {
 		return nil, err
 	}
-	t := &transfer{ID: s.Number, UserID: a.userID(s.Owner), User: s.Owner, Email: a.address(c), Created: dateOf(s.Created), Expires: dateOf(s.Expires),
+	t := &transfer{ID: s.Number, UserID: a.userID(s.Owner), User: s.Owner, Email: cmp.Or(s.Attrs[attrGuest], a.address(c)), Created: dateOf(s.Created), Expires: dateOf(s.Expires),
 		Options: a.optionsOf(s), Salt: s.Attrs[attrSalt], Status: s.Attrs[attrStatus], Files: []file{}, Recipients: []recipient{}}
 	t.Subject, t.Message = textOrNil(s.Attrs[attrSubject]), textOrNil(s.Attrs[attrMessage])
 	if extensions(s) < a.o.Extensions {
@@ -316,7 +331,7 @@ func (a *api) filesOf(r *http.Request, c store.Caller, s *store.Session) (all []
 }
 
 // mine finds the caller's transfer that the path names.
-func (a *api) mine(r *http.Request) (c dialect.Account, body []byte, s *store.Session, err error) {
+func (a *api) mine(r *http.Request) (c account, body []byte, s *store.Session, err error) {
 	if c, body, err = a.caller(r); err != nil {
 		return c, nil, nil, err
 	}
@@ -328,8 +343,16 @@ func (a *api) mine(r *http.Request) (c dialect.Account, body []byte, s *store.Se
 	return c, body, s, err
 }
 
+// own is mine for what guests may not do.
+func (a *api) own(r *http.Request) (c account, body []byte, s *store.Session, err error) {
+	if c, body, s, err = a.mine(r); err == nil {
+		err = c.user()
+	}
+	return c, body, s, err
+}
+
 func (a *api) getTransfer(w http.ResponseWriter, r *http.Request) error {
-	c, _, s, err := a.mine(r)
+	c, _, s, err := a.own(r)
 	if err != nil {
 		return err
 	}
@@ -341,28 +364,31 @@ func (a *api) getTransfer(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (a *api) transferOptions(w http.ResponseWriter, r *http.Request) error {
-	_, _, s, err := a.mine(r)
+	_, _, s, err := a.own(r)
 	if err != nil {
 		return err
 	}
 	return reply.JSON(w, a.optionsOf(s))
 }
 
-// mostListed bounds the list of transfers.
+// mostListed bounds the lists.
 const mostListed = 200
 
 func (a *api) listTransfers(w http.ResponseWriter, r *http.Request) error {
-	c, _, err := a.caller(r)
+	c, _, err := a.userCaller(r)
 	if err != nil {
 		return err
 	}
-	most := mostListed
-	if n, err := strconv.Atoi(r.URL.Query().Get("count")); err == nil && n > 0 {
-		most = min(n, most)
-	}
-	out := []*transfer{}
+	return a.answerTransfers(w, r, c, func(q store.Query) (store.Page[*store.Session], error) {
+		return a.Store.Sessions(r.Context(), c.Caller, q)
+	})
+}
+
+// answerTransfers answers the transfers among the sessions of a list.
+func (a *api) answerTransfers(w http.ResponseWriter, r *http.Request, c account, next func(store.Query) (store.Page[*store.Session], error)) error {
+	out, most := []*transfer{}, asked(r)
 	for q := (store.Query{Limit: 1000}); len(out) < most; {
-		page, err := a.Store.Sessions(r.Context(), c.Caller, q)
+		page, err := next(q)
 		if err != nil {
 			return err
 		}
@@ -383,6 +409,14 @@ func (a *api) listTransfers(w http.ResponseWriter, r *http.Request) error {
 	return reply.JSON(w, out)
 }
 
+// asked is how many entries of a list are asked for.
+func asked(r *http.Request) int {
+	if n, err := strconv.Atoi(r.URL.Query().Get("count")); err == nil && n > 0 {
+		return min(n, mostListed)
+	}
+	return mostListed
+}
+
 // putTransfer completes, closes or extends a transfer (contract §6.4).
 func (a *api) putTransfer(w http.ResponseWriter, r *http.Request) error {
 	c, body, s, err := a.mine(r)
@@ -398,8 +432,13 @@ func (a *api) putTransfer(w http.ResponseWriter, r *http.Request) error {
 	if err := json.Unmarshal(body, &in); err != nil {
 		return &faultError{http.StatusBadRequest, "rest_bad_parameter", err.Error()}
 	}
-	if err := a.checkRoundTrip(r, s); err != nil {
+	if err := a.checkRoundTrip(r, s, false); err != nil {
 		return err
+	}
+	if !bool(in.Complete) {
+		if err := c.user(); err != nil {
+			return err
+		}
 	}
 	t, err := a.transferOf(r, c, s)
 	if err != nil {
@@ -429,26 +468,17 @@ func (a *api) putTransfer(w http.ResponseWriter, r *http.Request) error {
 }
 
 // complete makes a transfer available when all of its files are there.
-func (a *api) complete(r *http.Request, c dialect.Account, s *store.Session) error {
-	all, err := a.filesOf(r, c.Caller, s)
-	if err != nil {
-		return err
+func (a *api) complete(r *http.Request, c account, s *store.Session) error {
+	_, err := a.Store.CompleteSession(r.Context(), c.Caller, s.ID, map[string]string{attrStatus: statusAvailable})
+	if store.KindOf(err) == store.Conflict {
+		return &faultError{http.StatusConflict, "transfer_files_incomplete", err.Error()}
 	}
-	for _, f := range all {
-		if f.State != store.StateUploaded {
-			return &faultError{http.StatusConflict, "transfer_files_incomplete", f.Attrs[attrPath]}
-		}
-	}
-	if s.Attrs[attrStatus] == statusAvailable {
-		return nil
-	}
-	_, err = a.Store.PatchSession(r.Context(), c.Caller, s.ID, store.SessionSpec{Attrs: &map[string]string{attrStatus: statusAvailable}})
 	return err
 }
 
 // extend lets a transfer live once more as long as one that does not say, as
 // often as that may be done.
-func (a *api) extend(r *http.Request, c dialect.Account, s *store.Session) (*transfer, error) {
+func (a *api) extend(r *http.Request, c account, s *store.Session) (*transfer, error) {
 	for {
 		done := extensions(s)
 		switch {
@@ -490,10 +520,11 @@ func (a *api) deleteTransfer(w http.ResponseWriter, r *http.Request) error {
 	return reply.JSON(w, true)
 }
 
-// checkRoundTrip refuses a wrong round trip token; it may be left out by whoever
-// signs.
-func (a *api) checkRoundTrip(r *http.Request, s *store.Session) error {
-	if said := r.URL.Query().Get("roundtriptoken"); said != "" && !same(said, s.Attrs[attrRound]) {
+// checkRoundTrip refuses a wrong round trip token; whoever signs may leave it
+// out.
+func (a *api) checkRoundTrip(r *http.Request, s *store.Session, must bool) error {
+	said := r.URL.Query().Get("roundtriptoken")
+	if (said != "" || must) && !same(said, s.Attrs[attrRound]) {
 		return fault(http.StatusForbidden, "rest_roundtrip_token_invalid")
 	}
 	return nil

@@ -158,10 +158,17 @@ func knownOptions() []string {
 		"get_a_link", "hide_sender_email", "must_be_logged_in_to_download"}
 }
 
-// known leaves out what is no option of ours.
-func (o options) known() map[string]bool {
-	out := map[string]bool{}
-	for _, name := range knownOptions() {
+// knownGuestOptions are those of a guest.
+func knownGuestOptions() []string {
+	return []string{"valid_only_one_time", "can_only_send_to_me", "email_upload_started", "email_upload_page_access", "email_guest_created",
+		"email_guest_created_receipt", "email_guest_expired", "does_not_expire", "guest_upload_default_expire_is_guest_expire",
+		"guest_upload_expire_read_only"}
+}
+
+// known leaves out what is not among the names.
+func (o options) known(names []string) options {
+	out := options{}
+	for _, name := range names {
 		if on, ok := o[name]; ok {
 			out[name] = on
 		}

@@ -1,11 +1,14 @@
 // Package page holds what people see in a browser: the page of a counted link,
-// of an error, and the start page. Everything is embedded; nothing needs a
-// script or another host.
+// of an error, the start page, those of files that were sent and of somebody who is
+// invited to send some. Everything is embedded; nothing needs another host, and
+// only the last one a script.
 package page
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"embed"
+	"encoding/base64"
 	"fmt"
 	"html/template"
 	"math"
@@ -14,16 +17,22 @@ import (
 	"time"
 )
 
-//go:embed *.html style.css
+//go:embed *.html style.css upload.js
 var files embed.FS
 
 // pages are parsed once; html/template is safe for concurrent use.
-var pages = template.Must(template.New("").Funcs(template.FuncMap{"style": style}).ParseFS(files, "*.html"))
+var pages = template.Must(template.New("").Funcs(template.FuncMap{"style": style, "script": script}).ParseFS(files, "*.html"))
 
 // style is the sheet, ours and therefore trusted.
 func style() (template.CSS, error) {
 	css, err := files.ReadFile("style.css")
 	return template.CSS(css), err
+}
+
+// script is that of the upload page, ours likewise.
+func script() (template.JS, error) {
+	js, err := files.ReadFile("upload.js")
+	return template.JS(js), err
 }
 
 // Landing is the page of a counted link.
@@ -73,6 +82,40 @@ type SharedFile struct {
 
 // RenderShare renders the page of files that were sent to somebody.
 func RenderShare(d Share) ([]byte, error) { return render("share.html", d) }
+
+// Upload is the page on which somebody who is invited sends files.
+type Upload struct {
+	Speaks               string // what its script speaks: filesender
+	Title, Message, From string // by who invites; may be empty
+	Left, Expires        string // time left, and the point in time
+	Base                 string // of the addresses that the script calls
+	Invitation           string // its secret
+	SecurityToken        string // of FileSender
+	CSRFToken            string
+	MaxFiles, MaxSize    int64 // bytes of all files together; 0 = no limit
+	ChunkSize            int64 // most bytes of a request, 0 = whole files
+	To, ToOptional       bool  // ask for addresses to send to
+	Note                 bool  // ask for a message
+}
+
+// MaxSizeText is MaxSize for people, empty without a limit.
+func (u Upload) MaxSizeText() string {
+	if u.MaxSize == 0 {
+		return ""
+	}
+	return Bytes(u.MaxSize)
+}
+
+// RenderUpload renders the page; sum is the SHA-256 of its script in base64.
+func RenderUpload(d Upload) (html []byte, sum string, err error) {
+	js, err := script()
+	if err != nil {
+		return nil, "", err
+	}
+	h := sha256.Sum256([]byte(js))
+	html, err = render("upload.html", d)
+	return html, base64.StdEncoding.EncodeToString(h[:]), err
+}
 
 // Left says a duration the way a person would, rounded down.
 func Left(d time.Duration) string {

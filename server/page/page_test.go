@@ -1,6 +1,8 @@
 package page
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"strings"
 	"testing"
 )
@@ -36,6 +38,35 @@ func TestNothingFromElsewhere(t *testing.T) {
 	}
 	if strings.Contains(string(landing[:strings.Index(string(landing), "<body>")]), "gpj") {
 		t.Error("the file's name is in the head, where previews look")
+	}
+}
+
+// The upload page has one script, the very one that its header allows, and what
+// an inviter writes stays text.
+func TestUpload(t *testing.T) {
+	evil := `"><script>alert(1)</script>`
+	html, sum, err := RenderUpload(Upload{Speaks: "filesender", Title: evil, Message: evil, From: evil, Base: "https://host/" + evil, Invitation: evil, MaxFiles: 3, MaxSize: 1 << 30, To: true, Note: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := string(html)
+	_, script, _ := strings.Cut(page, "<script>")
+	script, _, _ = strings.Cut(script, "</script>")
+	if h := sha256.Sum256([]byte(script)); base64.StdEncoding.EncodeToString(h[:]) != sum {
+		t.Error("another script than the header allows")
+	}
+	if n := strings.Count(page, "<script"); n != 1 {
+		t.Errorf("%d scripts", n)
+	}
+	for _, bad := range []string{"src=", "@import", "url(", "<link", "ZgotmplZ", "eval(", "innerHTML", "http://", `onclick="`} {
+		if strings.Contains(page, bad) {
+			t.Errorf("%s in the page", bad)
+		}
+	}
+	for _, want := range []string{"At most 3 files of together 1.0 GiB.", "<noscript>", `<html lang="en">`, `<label for="pick">`, `<label for="to">`, `role="status"`, `role="alert"`} {
+		if !strings.Contains(page, want) {
+			t.Errorf("no %s", want)
+		}
 	}
 }
 

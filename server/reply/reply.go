@@ -37,7 +37,15 @@ func Empty(w http.ResponseWriter) error {
 func NotReady(w http.ResponseWriter, v any) error { return write(w, http.StatusServiceUnavailable, v) }
 
 // Page answers with a page of HTML that needs nothing from elsewhere.
-func Page(w http.ResponseWriter, status int, html []byte) error {
+func Page(w http.ResponseWriter, status int, html []byte) error { return showPage(w, status, html, "") }
+
+// Program is Page for a page with one script, of which sum is the SHA-256 in
+// base64. The script may call us and nobody else.
+func Program(w http.ResponseWriter, html []byte, sum string) error {
+	return showPage(w, http.StatusOK, html, "script-src 'sha256-"+sum+"'; connect-src 'self'; ")
+}
+
+func showPage(w http.ResponseWriter, status int, html []byte, more string) error {
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Length", strconv.Itoa(len(html)))
@@ -46,7 +54,7 @@ func Page(w http.ResponseWriter, status int, html []byte) error {
 	h.Set("X-Frame-Options", "DENY")
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("X-Robots-Tag", "noindex, nofollow")
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+	h.Set("Content-Security-Policy", "default-src 'none'; "+more+"style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
 	w.WriteHeader(status)
 	_, err := w.Write(html)
 	return Gone(err)
