@@ -2,11 +2,9 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -16,7 +14,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"time"
 
 	"fileshare/store/postgres/pgtest"
 )
@@ -29,7 +26,8 @@ type cluster struct {
 	dir   string
 	env   []string
 	nodes [2]*e2eDaemon
-	front *e2eDaemon // nginx: no process, only requests
+	front *e2eDaemon           // nginx: no process, only requests
+	blobs func(testing.TB) int // that there are
 }
 
 // startCluster starts everything; env is that of the daemons.
@@ -45,6 +43,10 @@ func startCluster(t *testing.T, env ...string) *cluster {
 		}
 	})
 	c := &cluster{db: db, dir: t.TempDir(), env: append([]string{"STORE_RECORDS=" + db.Schema(t), "LIMITS_AUTH_FAILURES=1000000"}, env...)}
+	c.blobs = func(t testing.TB) int {
+		n, _ := e2eBlobs(t, c.dir)
+		return n
+	}
 	for i := range c.nodes {
 		c.nodes[i] = e2eStart(t, c.dir, c.env...)
 	}
@@ -82,7 +84,16 @@ func oneLink(d *e2eDaemon, content []byte) string {
 }
 
 func TestNodes(t *testing.T) {
-	c := startCluster(t, "REAPER_SCHEDULE=@every 1s")
+	t.Run("contents in a directory", func(t *testing.T) { testNodes(t, startCluster(t, "REAPER_SCHEDULE=@every 1s")) })
+	t.Run("contents in a bucket", func(t *testing.T) {
+		b := startBucket(t)
+		c := startCluster(t, append(b.env, "REAPER_SCHEDULE=@every 1s")...)
+		c.blobs = b.objects
+		testNodes(t, c)
+	})
+}
+
+func testNodes(t *testing.T, c *cluster) {
 	t.Run("one link", func(t *testing.T) { testNodesLink(t, c) })
 	t.Run("one upload", func(t *testing.T) { testNodesUpload(t, c) })
 	t.Run("front", func(t *testing.T) { testNodesFront(t, c) })
@@ -230,7 +241,7 @@ func sendHalf(t *testing.T, addr, path string, content []byte) {
 
 // testNodesReaping: both reap at once; all goes, once, and nobody complains.
 func testNodesReaping(t *testing.T, c *cluster) {
-	blobs, _ := e2eBlobs(t, c.dir)
+	blobs := c.blobs(t)
 	files := len(c.nodes[0].list())
 	var wg sync.WaitGroup
 	paths := make([]string, 200)
@@ -255,8 +266,7 @@ func testNodesReaping(t *testing.T, c *cluster) {
 		t.FailNow()
 	}
 	e2eUntil(t, "the end of all", func() bool {
-		n, _ := e2eBlobs(t, c.dir)
-		return n <= blobs && len(c.nodes[0].list()) <= files // what was there before may end, too
+		return c.blobs(t) <= blobs && len(c.nodes[0].list()) <= files // what was there before may end, too
 	})
 	for i, p := range paths {
 		if a := c.nodes[(i+1)%2].do("GET", p, nil); a.status != http.StatusGone {
@@ -283,125 +293,4 @@ func testNodesKilled(t *testing.T, c *cluster) {
 		c.restart(t, i%2)
 	}
 	l.end(c.nodes[1])
-}
-
-// nodesLoad uploads, and tries again what is not answered with success.
-type nodesLoad struct {
-	t        *testing.T
-	d        *e2eDaemon
-	stop     chan struct{}
-	work     sync.WaitGroup
-	stored   atomic.Int64
-	refused  atomic.Int64 // 503
-	slowest  atomic.Int64 // nanoseconds
-	mu       sync.Mutex
-	contents map[string][]byte // by path; guarded by mu
-}
-
-func startLoad(t *testing.T, d *e2eDaemon) *nodesLoad {
-	l := &nodesLoad{t: t, d: d, stop: make(chan struct{}), contents: map[string][]byte{}}
-	for w := range 6 {
-		rng := rand.New(rand.NewPCG(uint64(w), 1))
-		l.work.Go(func() {
-			for n := 0; ; n++ {
-				select {
-				case <-l.stop:
-					return
-				default:
-				}
-				size := 500 + rng.IntN(20_000)
-				if n%8 == 0 {
-					size = 200_000
-				}
-				l.store(fmt.Sprintf("w%d-%d", w, n), e2eBytes()[:size])
-			}
-		})
-	}
-	return l
-}
-
-// store is one try; whoever gets no success comes again with another one.
-func (l *nodesLoad) store(name string, content []byte) {
-	begin := time.Now()
-	a, err := l.d.try(context.Background(), "PUT", "/uploads/"+name, bytes.NewReader(content))
-	l.slowest.Store(max(l.slowest.Load(), int64(time.Since(begin))))
-	switch {
-	case err != nil:
-		time.Sleep(10 * time.Millisecond)
-	case a.status == http.StatusCreated:
-		l.mu.Lock()
-		l.contents[e2eID(a)] = content
-		l.mu.Unlock()
-		l.stored.Add(1)
-	case a.status == http.StatusServiceUnavailable && a.header.Get("Retry-After") != "":
-		l.refused.Add(1)
-		time.Sleep(10 * time.Millisecond)
-	case a.status == http.StatusBadGateway || a.status == http.StatusGatewayTimeout: // of nginx
-		time.Sleep(10 * time.Millisecond)
-	default:
-		l.t.Errorf("PUT: %v", a)
-	}
-}
-
-// end stops the load and looks for everything that was answered with success.
-func (l *nodesLoad) end(d *e2eDaemon) {
-	l.t.Helper()
-	close(l.stop)
-	l.work.Wait()
-	for path, content := range l.contents {
-		d.want(path, content)
-	}
-	l.t.Logf("%d stored, %d refused, the slowest took %v", l.stored.Load(), l.refused.Load(), time.Duration(l.slowest.Load()))
-}
-
-// TestOutage: PostgreSQL restarts, fails, and freezes under load.
-func TestOutage(t *testing.T) {
-	c := startCluster(t, "STORE_POSTGRES_TIMEOUT=1s")
-	d := c.nodes[0]
-	l := startLoad(t, d)
-	progress := func() {
-		t.Helper()
-		before := l.stored.Load()
-		e2eUntil(t, "uploads go on", func() bool { return l.stored.Load() > before+20 })
-	}
-	refused := func() {
-		t.Helper()
-		before := l.refused.Load()
-		e2eUntil(t, "uploads are refused", func() bool { return l.refused.Load() > before+6 })
-		if a := d.do("GET", "/ready", nil); a.status != http.StatusServiceUnavailable {
-			t.Errorf("/ready: %v", a)
-		}
-		if a := d.do("GET", "/health", nil); a.status != http.StatusOK {
-			t.Errorf("/health: %v", a)
-		}
-		if a := d.do("GET", "/uploads", nil); a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" {
-			t.Errorf("/uploads: %v, Retry-After %q", a, a.header.Get("Retry-After"))
-		}
-	}
-	ready := func() {
-		t.Helper()
-		e2eUntil(t, "ready again", func() bool { return d.do("GET", "/ready", nil).status == http.StatusOK })
-		progress()
-	}
-	try := func(do func() error) {
-		t.Helper()
-		if err := do(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	progress()
-	for _, end := range []func() error{c.db.Halt, c.db.Kill} {
-		try(end)
-		refused()
-		try(c.db.Resume)
-		ready()
-	}
-	try(c.db.Freeze) // connections stay and say nothing
-	refused()
-	try(c.db.Thaw)
-	ready()
-	l.end(c.nodes[1])
-	if most := time.Duration(l.slowest.Load()); most > e2ePatience {
-		t.Errorf("a request took %v", most)
-	}
 }

@@ -338,13 +338,13 @@ func (d *Download) Read(p []byte) (int, error) {
 }
 
 // Prepare opens what the next bytes are read from, so that a content that cannot
-// be read is noticed before anything is answered.
+// be read is noticed, and refused, before anything is answered.
 func (d *Download) Prepare() error {
 	if d.pos >= d.file.Size || d.runs == nil {
 		return nil
 	}
 	_, _, err := d.segment()
-	return err
+	return refusal(err)
 }
 
 // SendTo writes at most n bytes from the current position to w, segment by

@@ -47,7 +47,7 @@ func (s *Store) Finish(ctx context.Context, c Caller, ref Ref) (*File, error) {
 	sum := f.file.sha // known if it came in one piece
 	if len(sum) == 0 {
 		if sum, err = s.rehash(ctx, all); err != nil {
-			return nil, err
+			return nil, refusal(err)
 		}
 	}
 	j, err := s.join(ctx, all)

@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -159,6 +161,31 @@ func (s *Server) NewURL(prefix string) (string, error) { return s.newURL(prefix,
 func (s *Server) newURL(prefix, addr string) (string, error) {
 	bucket, err := s.NewBucket()
 	return "s3://" + bucket + "/" + prefix + "?endpoint=http://" + addr + "&region=us-east-1&style=path", err
+}
+
+// Objects counts the objects in the bucket of a URL that NewURL made.
+func (s *Server) Objects(of string) (n int, err error) {
+	u, err := url.Parse(of)
+	if err != nil {
+		return 0, err
+	}
+	err = filepath.WalkDir(filepath.Join(s.dir, u.Host, u.Path), func(_ string, e fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // just deleted, or the first object is yet to come
+		}
+		if err == nil && !e.IsDir() {
+			n++
+		}
+		return err
+	})
+	return n, err
+}
+
+// Credentials writes a file with the credentials, as the AWS tools have it, and
+// returns its path.
+func Credentials(dir string) (path string, err error) {
+	path = filepath.Join(dir, "credentials")
+	return path, os.WriteFile(path, []byte("[default]\naws_access_key_id = "+AccessKey+"\naws_secret_access_key = "+SecretKey+"\n"), 0o600)
 }
 
 // Env is the environment in which the credentials are found.
