@@ -202,7 +202,7 @@ func TestFileSender(t *testing.T) {
 			}
 		}
 		for range 2 {
-			h.fs(how, "PUT", rest+"/transfer/"+fsID(tr.ID), "alice", map[string]string{"key": tr.Files[0].PUID}, map[string]any{"complete": true}).want(t, 200).into(t, &tr)
+			h.fs(how, "PUT", rest+"/transfer/"+fsID(tr.ID), "alice", map[string]string{"key": tr.Files[0].PUID, "roundtriptoken": "of a later upload"}, map[string]any{"complete": true}).want(t, 200).into(t, &tr)
 			if tr.Status != "available" || tr.Round != "" || len(tr.Recipients) != 2 {
 				t.Errorf("%+v", tr)
 			}
@@ -353,7 +353,16 @@ func TestFileSenderRefusals(t *testing.T) {
 	message(h.fs(signNew, "PUT", strings.TrimSuffix(chunk, "/chunk/0"), "alice", key, map[string]any{"complete": true}), 409, "file_integrity_check_failed")
 	message(h.fs(signNew, "GET", "/rest.php/transfer/"+fsID(tr.ID), "bob", nil, nil), 403, "rest_ownership_required")
 	message(h.fs(signNew, "GET", "/rest.php/transfer/99999", "alice", nil, nil), 404, "transfer_not_found")
-	message(h.fs(signNew, "GET", "/rest.php/nothing", "alice", nil, nil), 400, "rest_endpoint_missing")
+	for _, site := range []string{"", "/filesender"} {
+		message(h.fs(signNew, "GET", site+"/rest.php", "alice", nil, nil), 400, "rest_endpoint_missing")
+		message(h.fs(signNew, "POST", site+"/rest.php/", "alice", nil, nil), 400, "rest_endpoint_missing")
+		message(h.fs(signNew, "GET", site+"/rest.php/nothing", "alice", nil, nil), 501, "rest_endpoint_not_implemented")
+		message(h.fs(signNew, "PUT", site+"/rest.php/transfer/x", "alice", nil, nil), 400, "rest_bad_parameter")
+	}
+	message(h.fs(signNew, "GET", "/rest.php/transfer", "alice", map[string]string{"remote_application": "app"}, nil), 500, "auth_remote_unknown_application")
+	message(h.do("GET", "/rest.php/transfer/fileids?token=x", "", nil), 400, "token_has_bad_format")
+	message(h.do("GET", "/rest.php/transfer/fileids", "", nil), 400, "token_is_missing")
+	message(h.do("GET", "/rest.php/transfer/fileids?token=6f9619ff-8b86-4011-b42d-00c04fc964ff", "", nil), 404, "transfer_not_found")
 	message(h.fs(signNew, "PATCH", "/rest.php/transfer", "alice", nil, nil), 405, "rest_method_not_allowed")
 	// A chunk that is the digit zero is one, and the same again is fine.
 	for range 2 {

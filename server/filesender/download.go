@@ -21,6 +21,9 @@ func (a *api) shared(r *http.Request, token string, use bool) (c store.Caller, s
 	if token == "" {
 		return c, nil, nil, fault(http.StatusBadRequest, "token_is_missing")
 	}
+	if len(token) != 36 || strings.Trim(token, "0123456789abcdefABCDEF-") != "" {
+		return c, nil, nil, fault(http.StatusBadRequest, "token_has_bad_format")
+	}
 	h, s, err := a.Store.Shared(r.Context(), token, use)
 	if store.KindOf(err) == store.NotFound {
 		return c, nil, nil, fault(http.StatusNotFound, "transfer_not_found")

@@ -13,6 +13,7 @@ package filesender
 
 import (
 	"net/http"
+	"strings"
 	"time"
 
 	"fileshare/server/dialect"
@@ -102,7 +103,8 @@ func New(h dialect.Host, o Options) dialect.API {
 			dialect.Route{Path: rest + "/guest/{id:[0-9]+}/transfers", Get: a.guestTransfers},
 			dialect.Route{Path: rest + "/file/{id:[0-9]+}", Get: a.getFile, Put: a.putFile, Delete: a.deleteFile},
 			dialect.Route{Path: rest + "/file/{id:[0-9]+}/chunk/{offset:[0-9]+}", Put: a.putChunk},
-			dialect.Route{Path: rest + "/{rest:.*}", Get: missing, Post: missing, Put: missing, Delete: missing},
+			dialect.Route{Path: rest, Get: a.elsewhere, Post: a.elsewhere, Put: a.elsewhere, Delete: a.elsewhere},
+			dialect.Route{Path: rest + "/{rest:.*}", Get: a.elsewhere, Post: a.elsewhere, Put: a.elsewhere, Delete: a.elsewhere},
 		)
 		if base != "" {
 			pages = append(pages, dialect.Route{Path: base, Get: a.page}, dialect.Route{Path: base + "/", Get: a.page})
@@ -134,8 +136,16 @@ func Site(h dialect.Host, o Options) dialect.Handler {
 	return a.page
 }
 
-func missing(http.ResponseWriter, *http.Request) error {
-	return fault(http.StatusBadRequest, "rest_endpoint_missing")
+// elsewhere is every path of the API that leads nowhere.
+func (a *api) elsewhere(_ http.ResponseWriter, r *http.Request) error {
+	switch endpoint, _, _ := strings.Cut(a.Var(r, "rest"), "/"); endpoint {
+	case "":
+		return fault(http.StatusBadRequest, "rest_endpoint_missing")
+	case "info", "transfer", "file", "recipient", "guest": // no number, or more behind it
+		return &faultError{http.StatusBadRequest, "rest_bad_parameter", "path"}
+	default:
+		return fault(http.StatusNotImplemented, "rest_endpoint_not_implemented")
+	}
 }
 
 // siteURL is the address of the site, without a slash at its end.

@@ -27,9 +27,10 @@ const (
 )
 
 var (
-	errUnsigned  = fault(http.StatusForbidden, "rest_authentication_required")
-	errSignature = fault(http.StatusInternalServerError, "auth_remote_signature_check_failed")
-	errTooLate   = fault(http.StatusInternalServerError, "auth_remote_too_late")
+	errUnsigned    = fault(http.StatusForbidden, "rest_authentication_required")
+	errSignature   = fault(http.StatusInternalServerError, "auth_remote_signature_check_failed")
+	errApplication = fault(http.StatusInternalServerError, "auth_remote_unknown_application") // there are none
+	errTooLate     = fault(http.StatusInternalServerError, "auth_remote_too_late")
 )
 
 // account is who sends a request: a user who signs it, or a guest.
@@ -70,6 +71,8 @@ func (a *api) begin(r *http.Request) (*signed, error) {
 	}
 	age := time.Since(time.Unix(at, 0))
 	switch {
+	case q.Get("remote_application") != "":
+		return nil, errApplication
 	case err != nil || terr != nil || len(signature) != sha1.Size:
 		return nil, errSignature
 	case age > latest || age < -ahead:

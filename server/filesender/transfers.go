@@ -432,9 +432,6 @@ func (a *api) putTransfer(w http.ResponseWriter, r *http.Request) error {
 	if err := json.Unmarshal(body, &in); err != nil {
 		return &faultError{http.StatusBadRequest, "rest_bad_parameter", err.Error()}
 	}
-	if err := a.checkRoundTrip(r, s, false); err != nil {
-		return err
-	}
 	if !bool(in.Complete) {
 		if err := c.user(); err != nil {
 			return err
