@@ -120,7 +120,7 @@ func (a *api) page(w http.ResponseWriter, r *http.Request) error {
 	}
 	d := page.Share{Title: s.Attrs[attrSubject], Message: s.Attrs[attrMessage], From: s.Attrs[attrFrom], Left: page.Left(time.Until(s.Expires)),
 		Expires: s.Expires.UTC().Format("2 January 2006, 15:04 UTC"), Transfer: s.Number}
-	if s.Attrs[attrFrom] == "" || a.optionsOf(s)["hide_sender_email"] {
+	if a.optionsOf(s)["hide_sender_email"] {
 		d.From = ""
 	}
 	base := a.siteURL(r) + "/download.php?token=" + url.QueryEscape(q.Get("token")) + "&files_ids="

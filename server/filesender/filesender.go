@@ -89,8 +89,9 @@ func New(h dialect.Host, o Options) dialect.API {
 			dialect.Route{Path: base + "/filesender-config.js.php", Get: a.config},
 			dialect.Route{Path: base + "//filesender-config.js.php", Get: a.config}, // as the official clients ask
 			dialect.Route{Path: base + "/download.php", Get: a.download, Post: a.download},
-			dialect.Route{Path: rest + "/transfer", Get: a.listTransfers, Post: a.postTransfer},
-			dialect.Route{Path: rest + "/transfer/@me", Get: a.listTransfers},
+			dialect.Route{Path: rest + "/transfer", Get: a.listTransfers(false), Post: a.postTransfer},
+			dialect.Route{Path: rest + "/transfer/@me", Get: a.listTransfers(false)},
+			dialect.Route{Path: rest + "/transfer/@all", Get: a.listTransfers(true)},
 			dialect.Route{Path: rest + "/transfer/fileidsextended", Get: a.fileIDs(true)},
 			dialect.Route{Path: rest + "/transfer/fileids", Get: a.fileIDs(false)},
 			dialect.Route{Path: rest + "/transfer/{id:[0-9]+}", Get: a.getTransfer, Put: a.putTransfer, Delete: a.deleteTransfer},

@@ -21,7 +21,6 @@ const (
 // newGuest is the body of POST /guest.
 type newGuest struct {
 	Recipient string       `json:"recipient"`
-	From      *string      `json:"from"`
 	Subject   *string      `json:"subject"`
 	Message   *string      `json:"message"`
 	Expires   number       `json:"expires"`
@@ -88,7 +87,7 @@ func optionsIn(text string) options {
 	return o
 }
 
-func (a *api) guestOf(r *http.Request, c account, in *store.Invitation) guest {
+func (a *api) guestOf(r *http.Request, in *store.Invitation) guest {
 	status := statusClosed
 	if in.State == store.InviteOpen {
 		status = statusAvailable
@@ -98,7 +97,7 @@ func (a *api) guestOf(r *http.Request, c account, in *store.Invitation) guest {
 	for name, on := range own {
 		all[name] = on
 	}
-	return guest{ID: in.Number, UserID: a.userID(in.Owner), User: in.Owner, UserEmail: a.address(c), Email: in.Attrs[attrEmail], Token: in.Secret,
+	return guest{ID: in.Number, UserID: a.userID(in.Owner), User: in.Owner, UserEmail: in.Attrs[attrFrom], Email: in.Attrs[attrEmail], Token: in.Secret,
 		Transfers: in.Uses, Subject: textOrNil(in.Attrs[attrSubject]), Message: textOrNil(in.Attrs[attrMessage]), Options: all, TransferOptions: transfer,
 		Status: status, Created: dateOf(in.Created), Expires: dateOf(in.Expires), URL: a.siteURL(r) + "/?s=upload&vid=" + in.Secret, Errors: []any{}}
 }
@@ -118,7 +117,7 @@ func (a *api) postGuest(w http.ResponseWriter, r *http.Request) error {
 	}
 	own, transfer := in.Options.guest.known(knownGuestOptions()), in.Options.transfer.known(knownOptions())
 	attrs := map[string]string{attrEmail: in.Recipient}
-	if err := keep(attrs, in.Subject, in.Message, in.From); err != nil {
+	if err := keep(attrs, a.address(c), in.Subject, in.Message); err != nil {
 		return err
 	}
 	for name, o := range map[string]options{attrOptions: own, attrTransferOptions: transfer} {
@@ -137,31 +136,7 @@ func (a *api) postGuest(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return reply.Created(w, a.siteURL(r)+"/rest.php/guest/"+strconv.FormatInt(made.Number, 10), a.guestOf(r, c, made))
-}
-
-// listGuests answers the user's guests who may still upload.
-func (a *api) listGuests(w http.ResponseWriter, r *http.Request) error {
-	c, _, err := a.userCaller(r)
-	if err != nil {
-		return err
-	}
-	out, most := []guest{}, asked(r)
-	for q := (store.Query{Limit: 1000}); len(out) < most; {
-		page, err := a.Store.Invitations(r.Context(), c.Caller, q)
-		if err != nil {
-			return err
-		}
-		for _, in := range page.Items {
-			if in.Attrs[attrEmail] != "" && in.State == store.InviteOpen && len(out) < most { // others were made by another API
-				out = append(out, a.guestOf(r, c, in))
-			}
-		}
-		if q.Cursor = page.Next; q.Cursor == "" {
-			break
-		}
-	}
-	return reply.JSON(w, out)
+	return reply.Created(w, a.siteURL(r)+"/rest.php/guest/"+strconv.FormatInt(made.Number, 10), a.guestOf(r, made))
 }
 
 // myGuest finds the user's guest that the path names.
@@ -178,11 +153,11 @@ func (a *api) myGuest(r *http.Request) (c account, body []byte, in *store.Invita
 }
 
 func (a *api) getGuest(w http.ResponseWriter, r *http.Request) error {
-	c, _, in, err := a.myGuest(r)
+	_, _, in, err := a.myGuest(r)
 	if err != nil {
 		return err
 	}
-	return reply.JSON(w, a.guestOf(r, c, in))
+	return reply.JSON(w, a.guestOf(r, in))
 }
 
 // putGuest notes that the guest is to be reminded; the reminder is a mail.
@@ -201,7 +176,7 @@ func (a *api) putGuest(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return reply.JSON(w, a.guestOf(r, c, in))
+	return reply.JSON(w, a.guestOf(r, in))
 }
 
 // deleteGuest withdraws a voucher. What was uploaded with it stays.

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -55,13 +54,6 @@ var (
 	errOptions = errors.New("no options")
 )
 
-// mostSize is the most bytes of a file where no limit is set, so that those of a
-// transfer can be added up.
-const mostSize = 1 << 50
-
-// mostText bounds subject and message together: they are kept with the session.
-const mostText = 4 << 10
-
 // postTransfer begins a transfer (contract §6.1).
 func (a *api) postTransfer(w http.ResponseWriter, r *http.Request) error {
 	c, body, err := a.caller(r)
@@ -82,7 +74,7 @@ func (a *api) postTransfer(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	attrs := map[string]string{attrStatus: statusStarted, attrOptions: string(said), attrSalt: rand.Text() + rand.Text()[:6], attrRound: strings.ToLower(rand.Text())}
-	if err := keep(attrs, in.Subject, in.Message, in.From); err != nil {
+	if err := keep(attrs, a.address(c), in.Subject, in.Message); err != nil {
 		return err
 	}
 	if c.guest != nil {
@@ -116,103 +108,12 @@ func (a *api) postTransfer(w http.ResponseWriter, r *http.Request) error {
 	return reply.Created(w, a.siteURL(r)+"/rest.php/transfer/"+strconv.FormatInt(s.Number, 10), t)
 }
 
-// keep puts what people write into the attributes of what they make.
-func keep(attrs map[string]string, subject, message, from *string) error {
-	text := 0
-	for name, value := range map[string]*string{attrSubject: subject, attrMessage: message, attrFrom: from} {
-		if value != nil {
-			attrs[name] = *value
-			text += len(*value)
-		}
-	}
-	if text > mostText {
-		return &faultError{http.StatusBadRequest, "rest_bad_parameter", "subject and message are too long"}
-	}
-	return nil
-}
-
-// checkTransfer refuses what cannot be, and returns the recipients' addresses.
-func (a *api) checkTransfer(c account, in *newTransfer) ([]string, error) {
-	switch {
-	case len(in.Files) == 0:
-		return nil, fault(http.StatusBadRequest, "transfer_no_files")
-	case len(in.Files) > a.o.Files:
-		return nil, fault(http.StatusBadRequest, "transfer_too_many_files")
-	}
-	type key struct {
-		name string
-		size int64
-	}
-	seen := map[key]bool{}
-	kept, total := in.Files[:0], int64(0)
-	for _, f := range in.Files {
-		switch {
-		case !goodName(f.Name):
-			return nil, &faultError{http.StatusBadRequest, "transfer_file_name_invalid", f.Name}
-		case a.banned(f.Name):
-			return nil, &faultError{http.StatusBadRequest, "file_extension_not_allowed", f.Name}
-		case f.Size.v == nil || *f.Size.v < 0 || len(f.CID) > 256:
-			return nil, &faultError{http.StatusBadRequest, "rest_bad_parameter", "size"}
-		case a.Store.MaxFileSize() > 0 && *f.Size.v > a.Store.MaxFileSize(), *f.Size.v > mostSize:
-			return nil, fault(http.StatusRequestEntityTooLarge, "transfer_maximum_file_size_exceeded")
-		}
-		if k := (key{f.Name, *f.Size.v}); !seen[k] {
-			seen[k] = true
-			kept = append(kept, f)
-			total += *f.Size.v
-		}
-	}
-	if a.o.Size > 0 && total > a.o.Size {
-		return nil, fault(http.StatusRequestEntityTooLarge, "transfer_maximum_size_exceeded")
-	}
-	in.Files = kept
-	var to []string
-	for _, address := range in.Recipients {
-		address = strings.TrimSpace(address)
-		if !goodAddress(address) {
-			return nil, &faultError{http.StatusBadRequest, "rest_bad_parameter", "recipients"}
-		}
-		to = append(to, address)
-	}
-	me := a.owner(c)
-	if in.Options["add_me_to_recipients"] && goodAddress(me) {
-		to = append(to, me)
-	}
-	switch {
-	case c.onlyToMe() && len(in.Recipients) > 0:
-		return nil, fault(http.StatusBadRequest, "transfer_too_many_recipients")
-	case c.onlyToMe():
-		to = []string{me}
-	case in.Options["get_a_link"]:
-		to = []string{""}
-	}
-	if len(to) == 0 {
-		return nil, fault(http.StatusBadRequest, "transfer_no_recipients")
-	}
-	return to, nil
-}
-
-// banned tells whether files with such a name are not taken.
-func (a *api) banned(name string) bool {
-	ending := strings.TrimPrefix(path.Ext(name), ".")
-	return slices.ContainsFunc(a.o.Banned, func(b string) bool { return strings.EqualFold(ending, b) })
-}
-
-// address is where an account has its mail.
+// address is where an account has its mail, and as what others see it.
 func (a *api) address(c account) string {
 	if c.Email != "" {
 		return c.Email
 	}
 	return c.Name
-}
-
-// ttl is how long a transfer lives that is to end at a time: more than is
-// allowed is taken as that, since clients ask for what another server has.
-func (a *api) ttl(expires number, otherwise time.Duration) time.Duration {
-	if expires.v == nil {
-		return otherwise
-	}
-	return min(max(time.Until(time.Unix(*expires.v, 0)), time.Second), a.o.MaxTTL).Truncate(time.Second)
 }
 
 // fill makes the recipients of a new transfer and announces its files.
@@ -266,7 +167,7 @@ func (a *api) transferOf(r *http.Request, c account, s *store.Session) (*transfe
 	if err != nil {
 		return nil, err
 	}
-	t := &transfer{ID: s.Number, UserID: a.userID(s.Owner), User: s.Owner, Email: cmp.Or(s.Attrs[attrGuest], a.address(c)), Created: dateOf(s.Created), Expires: dateOf(s.Expires),
+	t := &transfer{ID: s.Number, UserID: a.userID(s.Owner), User: s.Owner, Email: s.Attrs[attrFrom], Created: dateOf(s.Created), Expires: dateOf(s.Expires),
 		Options: a.optionsOf(s), Salt: s.Attrs[attrSalt], Status: s.Attrs[attrStatus], Files: []file{}, Recipients: []recipient{}}
 	t.Subject, t.Message = textOrNil(s.Attrs[attrSubject]), textOrNil(s.Attrs[attrMessage])
 	if extensions(s) < a.o.Extensions {
@@ -294,14 +195,16 @@ func fileOf(s *store.Session, f *store.File) file {
 }
 
 func (a *api) recipientOf(r *http.Request, s *store.Session, h *store.Share) recipient {
-	return recipient{ID: h.Number, TransferID: s.Number, Token: h.ID, Email: textOrNil(h.Attrs[attrEmail]), Created: dateOf(h.Created),
+	return recipient{ID: h.Number, TransferID: s.Number, Token: h.ID, Email: h.Attrs[attrEmail], Created: dateOf(h.Created),
 		LastActivity: dateOrNil(h.Used), URL: a.siteURL(r) + "/?s=download&token=" + h.ID, Errors: []any{}}
 }
 
-// optionsOf are the options of a transfer, get_a_link always among them.
+// optionsOf are the options of a transfer: what was said, and those that clients
+// expect to find.
 func (a *api) optionsOf(s *store.Session) map[string]bool {
-	o := map[string]bool{"get_a_link": false}
+	o := map[string]bool{"get_a_link": false, "add_me_to_recipients": false, "hide_sender_email": false, "email_recipient_when_transfer_expires": true}
 	_ = json.Unmarshal([]byte(s.Attrs[attrOptions]), &o) // written by us
+	o["encryption"] = cryptOf(s) != nil
 	return o
 }
 
@@ -369,52 +272,6 @@ func (a *api) transferOptions(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return reply.JSON(w, a.optionsOf(s))
-}
-
-// mostListed bounds the lists.
-const mostListed = 200
-
-func (a *api) listTransfers(w http.ResponseWriter, r *http.Request) error {
-	c, _, err := a.userCaller(r)
-	if err != nil {
-		return err
-	}
-	return a.answerTransfers(w, r, c, func(q store.Query) (store.Page[*store.Session], error) {
-		return a.Store.Sessions(r.Context(), c.Caller, q)
-	})
-}
-
-// answerTransfers answers the transfers among the sessions of a list.
-func (a *api) answerTransfers(w http.ResponseWriter, r *http.Request, c account, next func(store.Query) (store.Page[*store.Session], error)) error {
-	out, most := []*transfer{}, asked(r)
-	for q := (store.Query{Limit: 1000}); len(out) < most; {
-		page, err := next(q)
-		if err != nil {
-			return err
-		}
-		for _, s := range page.Items {
-			if s.Attrs[attrStatus] == "" || len(out) == most {
-				continue
-			}
-			t, err := a.transferOf(r, c, s)
-			if err != nil {
-				return err
-			}
-			out = append(out, t)
-		}
-		if q.Cursor = page.Next; q.Cursor == "" {
-			break
-		}
-	}
-	return reply.JSON(w, out)
-}
-
-// asked is how many entries of a list are asked for.
-func asked(r *http.Request) int {
-	if n, err := strconv.Atoi(r.URL.Query().Get("count")); err == nil && n > 0 {
-		return min(n, mostListed)
-	}
-	return mostListed
 }
 
 // putTransfer completes, closes or extends a transfer (contract §6.4).

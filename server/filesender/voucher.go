@@ -67,7 +67,7 @@ func (a *api) guest(r *http.Request, voucher string) (account, error) {
 // rewrite makes of a new transfer what a guest may say of it.
 func (c account) rewrite(in *newTransfer) {
 	if c.guest != nil {
-		in.From, in.Options = &c.Email, optionsIn(c.guest.Attrs[attrTransferOptions])
+		in.Options = optionsIn(c.guest.Attrs[attrTransferOptions])
 	}
 }
 

@@ -56,15 +56,15 @@ type file struct {
 }
 
 type recipient struct {
-	ID           int64   `json:"id"`
-	TransferID   int64   `json:"transfer_id"`
-	Token        string  `json:"token"`
-	Email        *string `json:"email"`
-	Created      date    `json:"created"`
-	LastActivity *date   `json:"last_activity"`
-	Options      any     `json:"options"`
-	URL          string  `json:"download_url"`
-	Errors       []any   `json:"errors"`
+	ID           int64  `json:"id"`
+	TransferID   int64  `json:"transfer_id"`
+	Token        string `json:"token"`
+	Email        string `json:"email"` // empty: whoever has the link
+	Created      date   `json:"created"`
+	LastActivity *date  `json:"last_activity"`
+	Options      any    `json:"options"`
+	URL          string `json:"download_url"`
+	Errors       []any  `json:"errors"`
 }
 
 // newTransfer is the body of POST /transfer (contract §6.1).
@@ -72,7 +72,6 @@ type newTransfer struct {
 	Files      []newFile `json:"files"`
 	Recipients []string  `json:"recipients"`
 	Options    options   `json:"options"`
-	From       *string   `json:"from"`
 	Subject    *string   `json:"subject"`
 	Message    *string   `json:"message"`
 	Expires    number    `json:"expires"`
