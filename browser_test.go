@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -46,7 +47,7 @@ func browse(t *testing.T, daemonURL, html string, files map[string][]byte) strin
 	}
 	reported := make(chan string, 1)
 	mux := http.NewServeMux()
-	mux.Handle("/", &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+	mux.Handle("/", &httputil.ReverseProxy{ErrorLog: log.New(io.Discard, "", 0), Rewrite: func(r *httputil.ProxyRequest) { // pages may break off
 		r.SetURL(target)
 		r.SetXForwarded()
 	}})
@@ -84,7 +85,7 @@ func browse(t *testing.T, daemonURL, html string, files map[string][]byte) strin
 	// Not t.TempDir: a helper that dies a moment later may still write there.
 	defer os.RemoveAll(dir)
 	cmd := exec.Command("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-		"--disable-background-networking", "--disable-component-update", "--disable-breakpad", "--user-data-dir="+filepath.Join(dir, "profile"), site.URL+"/page")
+		"--disable-background-networking", "--disable-popup-blocking", "--disable-component-update", "--disable-breakpad", "--user-data-dir="+filepath.Join(dir, "profile"), site.URL+"/page")
 	cmd.Env = []string{"PATH=/usr/bin:/bin", "HOME=" + dir, "TMPDIR=" + dir}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // its helpers end with it
 	p, err := startProcess(cmd, filepath.Join(dir, "chromium.log"))
@@ -120,6 +121,7 @@ Promise.all(['/health', daemon + '/health'].map(u => fetch(u, {mode: 'no-cors'})
 	})
 	t.Run("tus", func(t *testing.T) { testTusPage(t, bin) })
 	t.Run("MOLGENIS", func(t *testing.T) { testMolgenisPage(t, bin) })
+	t.Run("FileSender guest", func(t *testing.T) { testGuestPage(t) })
 }
 
 // molgenisUpload is the example of MOLGENIS' documentation, as it is printed

@@ -4,7 +4,6 @@ import (
 	"encoding/hex"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"fileshare/server/dialect"
@@ -101,19 +100,19 @@ func (a *api) upload(w http.ResponseWriter, r *http.Request) error {
 		return a.problem(w, err, "The invitation was withdrawn or used, or its time is over. Ask for a new one.")
 	}
 	csrf := a.tokenFor(csrfPurpose, voucher)
-	rest, err := url.JoinPath(a.siteURL(r), "rest.php")
+	site, err := url.Parse(a.siteURL(r))
 	if err != nil {
 		return err
 	}
 	transfer := optionsIn(in.Attrs[attrTransferOptions])
 	d := page.Upload{Speaks: "filesender", Title: in.Attrs[attrSubject], Message: in.Attrs[attrMessage], From: a.owner(account{guest: in}), Left: page.Left(time.Until(in.Expires)),
-		Expires: in.Expires.UTC().Format("2 January 2006, 15:04 UTC"), Base: rest, Invitation: voucher, SecurityToken: a.tokenFor(securityPurpose, voucher), CSRFToken: csrf,
+		Expires: in.Expires.UTC().Format("2 January 2006, 15:04 UTC"), Base: site.Path + "/rest.php", Invitation: voucher, SecurityToken: a.tokenFor(securityPurpose, voucher), CSRFToken: csrf,
 		MaxFiles: in.MaxFiles, MaxSize: in.MaxSize, ChunkSize: a.o.ChunkSize,
 		Note: true, To: in.Share && !transfer["get_a_link"], ToOptional: transfer["add_me_to_recipients"]}
 	html, script, err := page.RenderUpload(d)
 	if err != nil {
 		return err
 	}
-	http.SetCookie(w, &http.Cookie{Name: csrfCookie, Value: csrf, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: strings.HasPrefix(rest, "https:")})
+	http.SetCookie(w, &http.Cookie{Name: csrfCookie, Value: csrf, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: site.Scheme == "https"})
 	return reply.Program(w, html, script)
 }

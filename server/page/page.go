@@ -88,7 +88,7 @@ type Upload struct {
 	Speaks               string // what its script speaks: filesender
 	Title, Message, From string // by who invites; may be empty
 	Left, Expires        string // time left, and the point in time
-	Base                 string // of the addresses that the script calls
+	Base                 string // path of the addresses that the script calls
 	Invitation           string // its secret
 	SecurityToken        string // of FileSender
 	CSRFToken            string

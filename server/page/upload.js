@@ -72,7 +72,7 @@
 				if (!running || !e.again || n === tries) throw e
 				say(e.message + ' Trying again.')
 				await new Promise(done => {
-					const wait = Math.min(30000, 500 * 2 ** n) * (0.75 + Math.random() / 2)
+					const wait = Math.min(30000, 250 * 2 ** n) * (0.75 + Math.random() / 2)
 					const timer = setTimeout(go, wait)
 					addEventListener('online', go)
 					function go() {
@@ -226,7 +226,7 @@
 
 	function show(sending) {
 		running = sending
-		$('fields').disabled = sending || begun !== null
+		for (const part of document.querySelectorAll('.fields')) part.hidden = sending || begun !== null
 		$('total').hidden = !begun && !sending
 		$('stop').hidden = !sending && !begun
 		$('send').hidden = sending
