@@ -15,6 +15,8 @@ import (
 	"fileshare/store"
 )
 
+var errUnavailable = fault(http.StatusNotFound, "transfer_not_availabe") // as FileSender spells it
+
 // shared finds the transfer that a recipient's token is for. Only one that is
 // available can be seen.
 func (a *api) shared(r *http.Request, token string, use bool) (c store.Caller, s *store.Session, all []*store.File, err error) {
@@ -32,11 +34,58 @@ func (a *api) shared(r *http.Request, token string, use bool) (c store.Caller, s
 		return c, nil, nil, err
 	}
 	if s.Attrs[attrStatus] != statusAvailable {
-		return c, nil, nil, fault(http.StatusNotFound, "transfer_not_availabe") // as FileSender spells it
+		return c, nil, nil, errUnavailable
+	}
+	if a.optionsOf(s)["must_be_logged_in_to_download"] {
+		if err := a.known(r); err != nil {
+			return c, nil, nil, err
+		}
 	}
 	c = store.Caller{Share: h.ID}
 	all, err = a.filesOf(r, c, s)
 	return c, s, all, err
+}
+
+// known refuses who shows no account: by a signature, or by a password.
+func (a *api) known(r *http.Request) error {
+	if r.Method == http.MethodGet && r.URL.Query().Has("signature") {
+		_, _, err := a.userCaller(r)
+		return err
+	}
+	c, err := a.Basic(r)
+	if err == nil && c.Name == "" {
+		err = store.Refuse(store.Unauthenticated, "the sender wants recipients to have an account")
+	}
+	if err == nil {
+		a.SetCaller(r, c)
+	}
+	return err
+}
+
+// owned finds the transfer of the user's that files are in which are asked for
+// without a recipient's token.
+func (a *api) owned(r *http.Request, ids string) (c store.Caller, s *store.Session, all []*store.File, err error) {
+	who, _, err := a.userCaller(r)
+	if err != nil {
+		return c, nil, nil, err
+	}
+	first, _, _ := strings.Cut(ids, ",")
+	id, err := strconv.ParseInt(strings.TrimSpace(first), 10, 64)
+	if err != nil {
+		return c, nil, nil, fault(http.StatusBadRequest, "download_bad_files_ids")
+	}
+	ref, err := a.Store.FileByNumber(r.Context(), who.Caller, files, id)
+	if err != nil {
+		return c, nil, nil, err
+	}
+	if s, err = a.Store.Session(r.Context(), who.Caller, ref.Session); err != nil {
+		return c, nil, nil, err
+	}
+	if s.Attrs[attrStatus] != statusAvailable {
+		return c, nil, nil, errUnavailable
+	}
+	all, err = a.filesOf(r, who.Caller, s)
+	return who.Caller, s, all, err
 }
 
 // extended is an entry of fileidsextended (contract §8).
@@ -173,7 +222,14 @@ func (a *api) download(w http.ResponseWriter, r *http.Request) error {
 	if q.Get("files_ids") == "" {
 		return fault(http.StatusBadRequest, "download_missing_files_ids")
 	}
-	c, s, all, err := a.shared(r, q.Get("token"), r.Header.Get("Range") == "")
+	var c store.Caller
+	var s *store.Session
+	var all []*store.File
+	if r.Method == http.MethodGet && q.Get("token") == "" && q.Has("signature") {
+		c, s, all, err = a.owned(r, q.Get("files_ids"))
+	} else {
+		c, s, all, err = a.shared(r, q.Get("token"), r.Header.Get("Range") == "")
+	}
 	if err != nil {
 		return err
 	}

@@ -72,8 +72,11 @@ func named(r *http.Request, k store.Kind) string {
 
 // fail answers every error with JSON, a 500 too: clients read the message of it.
 func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) reply.Answer {
-	// Whoever asks without a signature is told as FileSender does.
-	ans := reply.Statuses{store.Unauthenticated: http.StatusForbidden, store.Conflict: http.StatusBadRequest}.Of(err)
+	statuses := reply.Statuses{store.Conflict: http.StatusBadRequest}
+	if strings.Contains(r.URL.Path, "/rest.php/") { // elsewhere a browser may ask for a password
+		statuses[store.Unauthenticated] = http.StatusForbidden
+	}
+	ans := statuses.Of(err)
 	body := answer{Message: named(r, store.KindOf(err)), UID: w.Header().Get("X-Request-Id")}
 	if f, ok := errors.AsType[*faultError](err); ok {
 		ans.Status, ans.Message, ans.Ours = f.status, f.name, false
