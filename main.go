@@ -96,7 +96,9 @@ func rootCommand() *cobra.Command {
 		failing(cmd)
 		root.AddCommand(cmd)
 	}
-	for _, cmd := range []*cobra.Command{serveCommand(), configCommand(), hashCommand(), migrateCommand(), fsckCommand()} {
+	backup := cli.BackupCommand(buildVersion(), backupDirectly)
+	failing(backup)
+	for _, cmd := range []*cobra.Command{serveCommand(), configCommand(), hashCommand(), migrateCommand(), fsckCommand(), backup, restoreCommand()} {
 		cmd.GroupID = daemonGroup
 		root.AddCommand(cmd)
 	}

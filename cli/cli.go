@@ -34,18 +34,23 @@ func Commands(version string) []*cobra.Command {
 	}
 	for _, cmd := range all {
 		cmd.GroupID = Group
-		each(cmd, func(cmd *cobra.Command) {
-			if run := cmd.RunE; run != nil {
-				cmd.RunE = func(cmd *cobra.Command, args []string) error {
-					ctx, stop := Interruptible(cmd.Context())
-					defer stop()
-					cmd.SetContext(context.WithValue(ctx, versionKey{}, version))
-					return run(cmd, args)
-				}
-			}
-		})
+		prepare(cmd, version)
 	}
 	return all
+}
+
+// prepare lets a command, and those below it, be interrupted and tell its version.
+func prepare(cmd *cobra.Command, version string) {
+	each(cmd, func(cmd *cobra.Command) {
+		if run := cmd.RunE; run != nil {
+			cmd.RunE = func(cmd *cobra.Command, args []string) error {
+				ctx, stop := Interruptible(cmd.Context())
+				defer stop()
+				cmd.SetContext(context.WithValue(ctx, versionKey{}, version))
+				return run(cmd, args)
+			}
+		}
+	})
 }
 
 type versionKey struct{}

@@ -176,6 +176,7 @@ func (s *server) routes() *mux.Router {
 		{name: file + "/info", get: s.fileInfo},
 		{name: session + "/archive", get: s.archive},
 		{name: "/events", get: s.listEvents},
+		{name: "/backup", get: s.backup},
 		{name: "/health", open: true, get: s.health},
 		{name: "/ready", open: true, get: s.ready},
 		{name: "/metrics", open: true, any: s.metrics.handler},

@@ -72,20 +72,29 @@ type Checked struct {
 // repair in the Update that mends it. Only the counters of accounts are left out
 // then.
 func Check(ctx context.Context, b Backend, o CheckOptions) (Checked, error) {
+	if err := arrived(ctx, b.Records); err != nil {
+		return Checked{}, err
+	}
+	c := newChecker(b, o)
+	err := c.run(ctx)
+	return c.sum, err
+}
+
+func newChecker(b Backend, o CheckOptions) *checker {
 	c := &checker{b: b, o: o, usage: map[string]usageRec{}}
-	ids, err := readIDs(ctx, b.Records)
-	if err != nil {
-		return c.sum, err
-	}
-	if m, err := marked(ctx, b.Records); err != nil || m != nil && m.role == arriving {
-		return c.sum, errors.Join(err, errors.New("the records are a copy that is not complete"))
-	}
-	c.s = &Store{records: b.Records, blobs: b.Blobs, ids: ids, o: Options{Tombstones: o.Tombstones}.withDefaults()}
+	c.s = &Store{records: b.Records, blobs: b.Blobs, o: Options{Tombstones: o.Tombstones}.withDefaults()}
 	if !b.Exclusive {
 		c.s.o.LateWrites = o.MinAge
 	}
+	return c
+}
+
+func (c *checker) run(ctx context.Context) (err error) {
+	if c.s.ids, err = readIDs(ctx, c.b.Records); err != nil {
+		return err
+	}
 	if c.alone, err = c.resting(ctx); err != nil {
-		return c.sum, err
+		return err
 	}
 	for _, p := range []struct {
 		in    Collection
@@ -96,16 +105,16 @@ func Check(ctx context.Context, b Backend, o CheckOptions) (Checked, error) {
 		{TrashRecords, c.judgeDue(TrashRecords)}, {OnceRecords, c.judgeDue(OnceRecords)}, {EventRecords, c.judgeDue(EventRecords)}, {OutboxRecords, c.judgeDue(OutboxRecords)},
 	} {
 		if err := c.collection(ctx, p.in, p.judge); err != nil {
-			return c.sum, fmt.Errorf("check the %s records: %w", p.in, err)
+			return fmt.Errorf("check the %s records: %w", p.in, err)
 		}
 	}
 	if err := c.orphans(ctx); err != nil {
-		return c.sum, fmt.Errorf("check the blobs: %w", err)
+		return fmt.Errorf("check the blobs: %w", err)
 	}
 	if still, err := c.resting(ctx); err != nil || !still || !c.alone {
-		return c.sum, err
+		return err
 	}
-	return c.sum, c.counters(ctx)
+	return c.counters(ctx)
 }
 
 // checker is one Check.

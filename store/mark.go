@@ -113,6 +113,24 @@ func mayServe(tx Tx) error {
 	return fmt.Errorf("the records are a copy that began at %s and is not complete: run the same fileshare migrate or restore again", at)
 }
 
+// marked reads the mark of records.
+func marked(ctx context.Context, r Records) (m *mark, err error) {
+	err = r.View(ctx, func(tx Tx) (err error) {
+		m, err = getMark(tx)
+		return err
+	})
+	return m, err
+}
+
+// arrived refuses records that are a copy which is not complete.
+func arrived(ctx context.Context, r Records) error {
+	m, err := marked(ctx, r)
+	if err == nil && m != nil && m.role == arriving {
+		err = errors.New("the records are a copy that is not complete")
+	}
+	return err
+}
+
 // Release makes records usable again that are being moved elsewhere or have
 // been. What is used at one of the two places is not known at the other.
 func Release(ctx context.Context, records Records) error {

@@ -346,15 +346,6 @@ func (m *mover) explain(in Collection, item Item, err error) error {
 	return err
 }
 
-// marked reads the mark of records.
-func marked(ctx context.Context, r Records) (m *mark, err error) {
-	err = r.View(ctx, func(tx Tx) (err error) {
-		m, err = getMark(tx)
-		return err
-	})
-	return m, err
-}
-
 // readIDs reads what turns the keys of records into ids.
 func readIDs(ctx context.Context, r Records) (*idCodec, error) {
 	var secret []byte

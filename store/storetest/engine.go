@@ -93,6 +93,9 @@ func Engine(t *testing.T, open Pair) {
 		"move damage":    testMoveDamage,
 		"check":          testCheck,
 		"check leaves":   testCheckLeft,
+		"backup":         testBackup,
+		"backup while":   testBackupMeanwhile,
+		"backup damage":  testBackupDamage,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
