@@ -60,6 +60,7 @@ type Config struct {
 			Memory      Size     `mapstructure:"memory"`
 			Timeout     Duration `mapstructure:"timeout"`
 			Conditional bool     `mapstructure:"conditional"`
+			Redirect    Size     `mapstructure:"redirect"`
 		} `mapstructure:"s3"`
 	} `mapstructure:"store"`
 	Models struct {

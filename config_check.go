@@ -130,6 +130,7 @@ func (c *Config) checkStore(k *configCheck) {
 		"store.s3.encryption", s.S3.Encryption, "AES256, or aws:kms with kms_key, or nothing")
 	k.want(s.S3.Segment >= s3.MinSegment && s.S3.Segment <= s3.MaxSegment, "store.s3.segment", s.S3.Segment, "256KiB to 1GiB")
 	k.want(s.S3.Memory >= 2*s.S3.Segment || k.failed["store.s3.segment"], "store.s3.memory", s.S3.Memory, "at least twice store.s3.segment")
+	k.want(s.S3.Redirect >= 0, "store.s3.redirect", s.S3.Redirect, "0 (none) or more")
 	k.duration("store.s3.timeout", s.S3.Timeout, time.Second)
 	k.want(s.Postgres.Connections >= 5 && s.Postgres.Connections <= 1000, "store.postgres.connections", s.Postgres.Connections, "5 to 1000")
 	k.duration("store.postgres.timeout", s.Postgres.Timeout, time.Second)

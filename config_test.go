@@ -173,6 +173,7 @@ func TestProblems(t *testing.T) {
 		{"store: {s3: {segment: 1KiB}}", "", "store.s3.segment: 1024: 256KiB to 1GiB"},
 		{"store: {s3: {memory: 8MiB}}", "", "store.s3.memory: 8388608: at least twice"},
 		{"store: {s3: {encryption: 'aws:kms'}}", "", "store.s3.encryption: aws:kms: AES256, or aws:kms with kms_key"},
+		{"store: {s3: {redirect: -1}}", "", "store.s3.redirect: -1: "},
 		{"store: {s3: {timeout: 0}}", "", "store.s3.timeout: 0s: at least 1s"},
 		{"store: {inline_size: 2MiB}", "", "store.inline_size: 2097152: 0 to 1MiB"},
 		{"store: {digest: md5}", "", `store.digest: "md5": sha256 or none`},

@@ -25,7 +25,7 @@ const scriptDir = "testdata/script"
 // and large, ranges, counted downloads, kills, sessions, limits, one of the
 // foreign APIs. The others look at the face, and run over the default pair.
 func essential() []string {
-	return []string{"seed", "raw", "ranges", "onetime", "sessions", "cut", "limits", "opentera"}
+	return []string{"seed", "raw", "ranges", "onetime", "sessions", "cut", "limits", "opentera", "redirect"}
 }
 
 // pairs returns the pairs of backends. All scripts run over the first.

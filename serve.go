@@ -183,6 +183,7 @@ func (c *Config) storeOptions(log *slog.Logger) store.Options {
 		Inline:           cmp.Or(int64(c.Store.InlineSize), -1), // 0 would be the engine's default
 		NoDigest:         c.Store.Digest == "none",
 		Exclusive:        !c.shared(), // bolt's are locked
+		Redirect:         int64(c.Store.S3.Redirect),
 		EventKeep:        time.Duration(c.Events.Keep),
 		Recipients:       notify.Recipients(c.hooks()),
 		Log:              log,

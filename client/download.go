@@ -67,7 +67,7 @@ func explained(err error) error {
 // open begins one download from an offset to the end, or to a bound if that is
 // not -1; etag is that of the content which is expected, empty = any.
 func (c *Client) open(ctx context.Context, link string, from, to int64, etag string) (*Content, error) {
-	h := http.Header{}
+	h := http.Header{"Want-Repr-Digest": {"sha-256=10"}} // RFC 9530 §4; who asks for it is not redirected
 	ranged := from > 0 || to >= 0
 	if ranged {
 		r := "bytes=" + strconv.FormatInt(from, 10) + "-"

@@ -44,6 +44,16 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	s.contentHeaders(w.Header(), r, d)
+	to, err := elsewhere(r, w.Header(), d)
+	if err != nil || to != "" {
+		clearHeaders(w.Header())
+	}
+	switch {
+	case err != nil:
+		return err
+	case to != "":
+		return reply.Elsewhere(w, to)
+	}
 	return s.send(w, r, ref, d)
 }
 

@@ -58,6 +58,13 @@ type BatchDeleter interface {
 	DeleteAll(ctx context.Context, keys []string) error
 }
 
+// Linker is what Blobs implement whose server lets others fetch a blob.
+type Linker interface {
+	// Link returns a URL under which whoever knows it may GET the blob, as long
+	// as that begins within valid (at least 1 s), with these two headers.
+	Link(ctx context.Context, key string, valid time.Duration, mediaType, disposition string) (string, error)
+}
+
 // BlobInfo is one entry of [Blobs.List].
 type BlobInfo struct {
 	Key      string

@@ -49,6 +49,9 @@ type Options struct {
 	// LateWrites is the longest time after which a write of a dying node may
 	// still arrive in the blobs; they are deleted again after it. 0 = never.
 	LateWrites time.Duration
+	// Redirect is from how many bytes on contents may be fetched from the blobs'
+	// own server, where they are a [Linker]; 0 = never.
+	Redirect int64
 
 	// EventKeep is how long events are kept for Events; 0 = not at all.
 	EventKeep time.Duration

@@ -33,6 +33,17 @@ func Empty(w http.ResponseWriter) error {
 	return nil
 }
 
+// Elsewhere answers 307: what is asked for can be had at another address now.
+func Elsewhere(w http.ResponseWriter, location string) error {
+	h := w.Header()
+	h.Set("Location", location)
+	h.Set("Content-Length", "0")
+	h.Set("Cache-Control", "private, no-store")
+	h.Set("Referrer-Policy", "no-referrer") // the address we were asked by is a secret, too
+	w.WriteHeader(http.StatusTemporaryRedirect)
+	return nil
+}
+
 // NotReady answers 503 with v: the daemon lives and its backends do not.
 func NotReady(w http.ResponseWriter, v any) error { return write(w, http.StatusServiceUnavailable, v) }
 

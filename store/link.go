@@ -1,0 +1,35 @@
+package store
+
+import (
+	"context"
+	"time"
+)
+
+// linkValid is for how long an address at the blobs' own server is good: the
+// clocks of both need not agree to the second.
+const linkValid = 5 * time.Minute
+
+// Link returns an address at the blobs' own server under which the whole content
+// can be had without us; empty where there is none: Options.Redirect says no,
+// downloads are counted, or the content is not one blob. It is good for a few
+// minutes, and never longer than the link. Giving it away counts as a download in
+// the statistics. Type and disposition are the headers that come with it.
+func (d *Download) Link(ctx context.Context, mediaType, disposition string) (string, error) {
+	from, ok := d.s.blobs.(Linker)
+	if !ok || d.s.o.Redirect <= 0 || d.file.Size < d.s.o.Redirect || d.Counted() || len(d.runs) != 1 || d.runs[0].count != 1 {
+		return "", nil
+	}
+	valid := linkValid
+	if !d.expires.IsZero() {
+		valid = min(valid, d.expires.Sub(d.s.now()))
+	}
+	if valid < time.Second {
+		return "", nil
+	}
+	address, err := from.Link(ctx, d.runs[0].blob(0), valid, mediaType, disposition)
+	if err != nil {
+		return "", refusal(err)
+	}
+	d.s.tally.add(d.key, false)
+	return address, nil
+}
