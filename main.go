@@ -98,7 +98,7 @@ func rootCommand() *cobra.Command {
 	}
 	backup := cli.BackupCommand(buildVersion(), backupDirectly)
 	failing(backup)
-	for _, cmd := range []*cobra.Command{serveCommand(), configCommand(), hashCommand(), migrateCommand(), fsckCommand(), backup, restoreCommand()} {
+	for _, cmd := range []*cobra.Command{serveCommand(), configCommand(), hashCommand(), migrateCommand(), fsckCommand(), s3Command(), backup, restoreCommand()} {
 		cmd.GroupID = daemonGroup
 		root.AddCommand(cmd)
 	}

@@ -12,7 +12,6 @@ import (
 	"fileshare/store/bolt"
 	"fileshare/store/dir"
 	"fileshare/store/postgres"
-	"fileshare/store/s3"
 )
 
 // lateWrites is for how long a write of a node that died may still arrive in
@@ -76,7 +75,12 @@ func (b *backends) openRecords(ctx context.Context, c *Config, log *slog.Logger)
 
 func (b *backends) openBlobs(ctx context.Context, c *Config) error {
 	if c.remoteBlobs() {
-		return b.openBucket(ctx, c)
+		bucket, err := openS3(ctx, c)
+		if err != nil {
+			return err
+		}
+		b.blobs, b.closers = bucket, append(b.closers, bucket.Close)
+		return nil
 	}
 	if err := makeDir(c.Store.Dir); err != nil {
 		return err
@@ -86,23 +90,6 @@ func (b *backends) openBlobs(ctx context.Context, c *Config) error {
 		return fmt.Errorf("opening the blobs in %s: %w", c.Store.Dir, err)
 	}
 	b.blobs, b.free, b.closers = blobs, blobs.Free, append(b.closers, blobs.Close)
-	return nil
-}
-
-func (b *backends) openBucket(ctx context.Context, c *Config) error {
-	to, err := s3.ParseURL(c.Store.Blobs)
-	if err != nil {
-		return err // not: it was checked
-	}
-	o := c.Store.S3
-	bucket, err := s3.Open(ctx, to, s3.Options{
-		CredentialsFile: o.Credentials, Encryption: o.Encryption, KMSKey: o.KMSKey, Segment: int64(o.Segment), Memory: int64(o.Memory),
-		Timeout: time.Duration(o.Timeout), Unconditional: !o.Conditional,
-	})
-	if err != nil {
-		return fmt.Errorf("opening the blobs in S3: %w", err)
-	}
-	b.blobs, b.closers = bucket, append(b.closers, bucket.Close)
 	return nil
 }
 

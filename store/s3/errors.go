@@ -33,6 +33,8 @@ func explain(err error) error {
 	}
 	err = fmt.Errorf("%s: %s (status %d)", r.Code, r.Message, r.StatusCode) // without the object's name
 	switch {
+	case r.StatusCode == http.StatusNotImplemented:
+		return err // it will not be better later
 	case r.Code == minio.NoSuchKey:
 		return fmt.Errorf("%w: %w", fs.ErrNotExist, err)
 	case r.StatusCode == http.StatusInsufficientStorage, r.Code == "QuotaExceeded", r.Code == "XMinioStorageFull":

@@ -19,7 +19,8 @@ type Fault struct {
 	Silent    bool  // nothing more is heard where the connection would break, or at once
 }
 
-// Proxy is a line to a server on which requests go wrong as it is told.
+// Proxy is a line to a server on which requests go wrong as it is told, and that
+// knows lifecycle rules.
 type Proxy struct {
 	to     *Server
 	http   http.Server
@@ -30,7 +31,8 @@ type Proxy struct {
 	close  context.CancelFunc
 
 	mu     sync.Mutex
-	decide func(*http.Request) Fault // guarded by mu; nil: none
+	decide func(*http.Request) Fault // guarded by mu, as rules; nil: none
+	rules  []byte                    // the lifecycle of all buckets
 }
 
 // NewProxy starts a line to the server. Close ends it.
@@ -65,8 +67,48 @@ func (p *Proxy) Decide(decide func(*http.Request) Fault) {
 // NewURL is [Server.NewURL] over the line.
 func (p *Proxy) NewURL(prefix string) (string, error) { return p.to.newURL(prefix, p.addr) }
 
+// Rules is the lifecycle that was set over the line, as XML; nil: none.
+func (p *Proxy) Rules() []byte {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.rules
+}
+
+// SetRules sets what Rules returns.
+func (p *Proxy) SetRules(rules []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.rules = rules
+}
+
+// lifecycle answers what versitygw does not know.
+func (p *Proxy) lifecycle(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case r.Method == http.MethodPut:
+		p.rules = body
+	case r.Method == http.MethodDelete:
+		p.rules = nil
+		w.WriteHeader(http.StatusNoContent)
+	case p.rules == nil:
+		w.WriteHeader(http.StatusNotFound)
+		_, _ = io.WriteString(w, "<Error><Code>NoSuchLifecycleConfiguration</Code><Message>The lifecycle configuration does not exist</Message></Error>")
+	default:
+		_, _ = w.Write(p.rules)
+	}
+}
+
 // ServeHTTP implements http.Handler.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Query().Has("lifecycle") {
+		p.lifecycle(w, r)
+		return
+	}
 	p.mu.Lock()
 	decide := p.decide
 	p.mu.Unlock()
