@@ -40,7 +40,7 @@ type Event struct {
 	Session string // ids, empty where there is none
 	File    string
 	Token   string
-	Name    string // of the file, or of the session if there is no file
+	Name    string // of the file; if there is none of the session, or invitation
 	Size    int64  // of the file, bytes
 	SHA256  []byte // of the file, nil if there is none
 	Count   int64  // downloads that this event stands for; 0 of other types

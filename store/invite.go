@@ -3,7 +3,10 @@ package store
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // An invitation lets somebody without an account upload: whoever presents its
@@ -32,7 +35,10 @@ type Invitation struct {
 	ID      string
 	Secret  string // UUID form; whoever knows it is invited
 	Owner   string
-	Attrs   map[string]string // what faces keep with it: who is invited, what was told to him
+	Email   string            // of who is invited, empty = not told
+	Name    string            // what it is about; may be empty
+	Message string            // to who is invited; may be empty
+	Attrs   map[string]string // what faces keep with it
 	Number  int64             // of its sequence, 0 = none
 	State   InvitationState
 	Uses    int64 // sessions that were completed
@@ -56,6 +62,9 @@ type Limits struct {
 type InvitationSpec struct {
 	TTL      *time.Duration // from now, at most Options.MaxSessionTTL; default Options.SessionTTL
 	Limits   *Limits
+	Email    *string // an address (see IsAddress), or empty
+	Name     *string // with Message at most 4 KiB
+	Message  *string
 	Attrs    *map[string]string // as of files
 	Sequence string             // of a new one
 }
@@ -64,6 +73,7 @@ type InvitationSpec struct {
 const (
 	mostInvitations = 1000 // of an account, those included that are over and remembered
 	mostInvited     = 100  // sessions of an invitation that are not complete
+	maxLetter       = 4 << 10
 )
 
 // invitationRec is the record of an invitation; with a reason it is over, and
@@ -71,6 +81,9 @@ const (
 type invitationRec struct {
 	reason   reason // deleted: closed
 	owner    string
+	email    string
+	name     string
+	message  string
 	attrs    map[string]string
 	number   int64
 	sequence string
@@ -98,6 +111,9 @@ func (r *invitationRec) encode() []byte {
 	e.uint(13, uint64(r.limits.MaxSize))
 	e.uint(14, flag(r.limits.Share))
 	e.time(15, r.ended)
+	e.string(16, r.email)
+	e.string(17, r.name)
+	e.string(18, r.message)
 	return e
 }
 
@@ -138,6 +154,12 @@ func decodeInvitation(b []byte) (*invitationRec, error) {
 			r.limits.Share = x.v != 0
 		case 15:
 			r.ended = x.time()
+		case 16:
+			r.email = string(x.raw)
+		case 17:
+			r.name = string(x.raw)
+		case 18:
+			r.message = string(x.raw)
 		}
 	}
 	r.attrs = attrs.all
@@ -168,7 +190,7 @@ func getInvitation(tx Tx, key Key) (*invitationRec, error) {
 }
 
 func (s *Store) showInvitation(key Key, r *invitationRec) *Invitation {
-	return &Invitation{ID: s.ids.id(key), Secret: s.invites.id(key), Owner: r.owner, Attrs: r.attrs, Number: r.number, State: r.state(s.now()),
+	return &Invitation{ID: s.ids.id(key), Secret: s.invites.id(key), Owner: r.owner, Email: r.email, Name: r.name, Message: r.message, Attrs: r.attrs, Number: r.number, State: r.state(s.now()),
 		Uses: r.uses, Used: r.used, Created: r.created, Expires: r.expires, Limits: r.limits}
 }
 
@@ -213,6 +235,20 @@ func (r *invitationRec) apply(spec InvitationSpec, now time.Time, most time.Dura
 			return Refuse(Invalid, fmt.Sprintf("limits must be between 0 (none) and %d, of bytes any number", int64(maxCount)))
 		}
 		r.limits = *l
+	}
+	for _, x := range []struct {
+		said *string
+		to   *string
+	}{{spec.Email, &r.email}, {spec.Name, &r.name}, {spec.Message, &r.message}} {
+		if x.said != nil {
+			*x.to = *x.said
+		}
+	}
+	switch {
+	case r.email != "" && !IsAddress(r.email):
+		return Refuse(Invalid, "email must be an address")
+	case len(r.name)+len(r.message) > maxLetter || !utf8.ValidString(r.name+r.message) || strings.ContainsFunc(r.name, unicode.IsControl):
+		return Refuse(Invalid, fmt.Sprintf("name and message must be at most %d bytes of UTF-8, the name without control characters", maxLetter))
 	}
 	if spec.Attrs != nil {
 		r.attrs, err = mergeAttrs(r.attrs, *spec.Attrs)
@@ -471,5 +507,5 @@ func (s *Store) purgeInvitation(tx Tx, key Key, rec *invitationRec, now time.Tim
 
 // emitInvitation is emit for what happens to an invitation.
 func (s *Store) emitInvitation(tx Tx, now time.Time, t EventType, key Key, r *invitationRec) error {
-	return s.emit(tx, now, &eventRec{Event: Event{Type: t, Owner: r.owner}, invitation: key})
+	return s.emit(tx, now, &eventRec{Event: Event{Type: t, Owner: r.owner, Name: r.name}, invitation: key})
 }

@@ -59,6 +59,14 @@ func cut(s string, n int) string {
 	return s[:n]
 }
 
+// IsAddress tells whether text may be an address of mail, at most 254 bytes, and
+// nothing that could be more than one.
+func IsAddress(text string) bool {
+	at := strings.LastIndexByte(text, '@')
+	return at > 0 && at < len(text)-1 && len(text) <= 254 && utf8.ValidString(text) &&
+		!strings.ContainsFunc(text, func(c rune) bool { return c <= ' ' || c == 0x7f || strings.ContainsRune(`<>",;`, c) })
+}
+
 // cleanTags checks tags. They are kept as they are, in their order: some clients
 // have empty ones, or one twice.
 func cleanTags(tags []string) ([]string, error) {

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"fileshare/store"
 )
 
 // What may be said of a new transfer.
@@ -55,13 +57,13 @@ func (a *api) checkTransfer(c account, in *newTransfer) ([]string, error) {
 	var to []string
 	for _, address := range in.Recipients {
 		address = strings.TrimSpace(address)
-		if !goodAddress(address) {
+		if !store.IsAddress(address) {
 			return nil, &faultError{http.StatusBadRequest, "rest_bad_parameter", "recipients"}
 		}
 		to = append(to, address)
 	}
 	me := a.owner(c)
-	if in.Options["add_me_to_recipients"] && goodAddress(me) {
+	if in.Options["add_me_to_recipients"] && store.IsAddress(me) {
 		to = append(to, me)
 	}
 	switch {

@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+
+	"fileshare/store"
 )
 
 // No query makes a reading of it fail, nor has one the signature in it.
@@ -54,7 +56,7 @@ func TestNames(t *testing.T) {
 		}
 	}
 	for address, want := range map[string]bool{"a@b": true, "a+b@example.org": true, "a": false, "@b": false, "a@": false, "a b@c": false, "a@b>": false, "a@b\r\nBcc: x@y": false} {
-		if goodAddress(address) != want {
+		if store.IsAddress(address) != want {
 			t.Errorf("%q: %v", address, !want)
 		}
 	}

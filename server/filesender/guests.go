@@ -97,8 +97,8 @@ func (a *api) guestOf(r *http.Request, in *store.Invitation) guest {
 	for name, on := range own {
 		all[name] = on
 	}
-	return guest{ID: in.Number, UserID: a.userID(in.Owner), User: in.Owner, UserEmail: in.Attrs[attrFrom], Email: in.Attrs[attrEmail], Token: in.Secret,
-		Transfers: in.Uses, Subject: textOrNil(in.Attrs[attrSubject]), Message: textOrNil(in.Attrs[attrMessage]), Options: all, TransferOptions: transfer,
+	return guest{ID: in.Number, UserID: a.userID(in.Owner), User: in.Owner, UserEmail: in.Attrs[attrFrom], Email: in.Email, Token: in.Secret,
+		Transfers: in.Uses, Subject: textOrNil(in.Name), Message: textOrNil(in.Message), Options: all, TransferOptions: transfer,
 		Status: status, Created: dateOf(in.Created), Expires: dateOf(in.Expires), URL: a.siteURL(r) + "/?s=upload&vid=" + in.Secret, Errors: []any{}}
 }
 
@@ -112,14 +112,11 @@ func (a *api) postGuest(w http.ResponseWriter, r *http.Request) error {
 	if err := json.Unmarshal(body, &in); err != nil {
 		return &faultError{http.StatusBadRequest, "rest_bad_parameter", err.Error()}
 	}
-	if !goodAddress(in.Recipient) {
+	if !store.IsAddress(in.Recipient) {
 		return &faultError{http.StatusBadRequest, "rest_bad_parameter", "recipient"}
 	}
 	own, transfer := in.Options.guest.known(knownGuestOptions()), in.Options.transfer.known(knownOptions())
-	attrs := map[string]string{attrEmail: in.Recipient}
-	if err := keep(attrs, a.address(c), in.Subject, in.Message); err != nil {
-		return err
-	}
+	attrs := map[string]string{attrFrom: a.address(c)} // senders do not choose theirs
 	for name, o := range map[string]options{attrOptions: own, attrTransferOptions: transfer} {
 		said, err := json.Marshal(o)
 		if err != nil {
@@ -132,7 +129,7 @@ func (a *api) postGuest(w http.ResponseWriter, r *http.Request) error {
 		limits.MaxUses = 1
 	}
 	ttl := a.ttl(in.Expires, a.o.MaxTTL)
-	made, err := a.Store.Invite(r.Context(), c.Caller, store.InvitationSpec{TTL: &ttl, Limits: &limits, Attrs: &attrs, Sequence: guests})
+	made, err := a.Store.Invite(r.Context(), c.Caller, store.InvitationSpec{TTL: &ttl, Limits: &limits, Email: &in.Recipient, Name: in.Subject, Message: in.Message, Attrs: &attrs, Sequence: guests})
 	if err != nil {
 		return err
 	}

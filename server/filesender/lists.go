@@ -161,7 +161,7 @@ func (a *api) listGuests(w http.ResponseWriter, r *http.Request) error {
 	found, err := part(l, func(q store.Query) (store.Page[*store.Invitation], error) {
 		return a.Store.Invitations(r.Context(), c.Caller, q)
 	}, func(in *store.Invitation) bool { // others were made by another API
-		return in.Attrs[attrEmail] != "" && in.State == store.InviteOpen && (!in.Created.Before(l.since) || !in.Used.Before(l.since))
+		return in.Number > 0 && in.State == store.InviteOpen && (!in.Created.Before(l.since) || !in.Used.Before(l.since))
 	})
 	if err != nil {
 		return err

@@ -46,7 +46,7 @@ func (a *api) postRecipient(w http.ResponseWriter, r *http.Request) error {
 	if in.Recipient == "" {
 		in.Recipient = in.Email
 	}
-	if !goodAddress(in.Recipient) {
+	if !store.IsAddress(in.Recipient) {
 		return &faultError{http.StatusBadRequest, "rest_bad_parameter", "recipient"}
 	}
 	shares, err := a.addRecipients(r, c, s, a.recipientSpec(in.Recipient))

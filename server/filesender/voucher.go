@@ -36,7 +36,7 @@ func (a *api) tokenFor(purpose, voucher string) string {
 func (a *api) invited(r *http.Request, voucher string) (*store.Invitation, error) {
 	in, err := a.Store.Invited(r.Context(), voucher)
 	switch {
-	case store.KindOf(err) == store.NotFound, err == nil && in.Attrs[attrEmail] == "": // one of another API
+	case store.KindOf(err) == store.NotFound, err == nil && in.Number == 0: // one of another API
 		return nil, fault(http.StatusNotFound, "guest_not_found")
 	case store.KindOf(err) == store.Expired, store.KindOf(err) == store.Used:
 		return in, fault(http.StatusGone, "guest_expired")
@@ -60,7 +60,7 @@ func (a *api) guest(r *http.Request, voucher string) (account, error) {
 			return account{}, fault(http.StatusBadRequest, "rest_xsrf_token_did_not_match")
 		}
 	}
-	return account{dialect.Account{Caller: store.Caller{Invite: voucher}, Email: in.Attrs[attrEmail]}, in}, nil
+	return account{dialect.Account{Caller: store.Caller{Invite: voucher}, Email: in.Email}, in}, nil
 }
 
 // rewrite makes of a new transfer what a guest may say of it.
@@ -105,7 +105,7 @@ func (a *api) upload(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	transfer := optionsIn(in.Attrs[attrTransferOptions])
-	d := page.Upload{Speaks: "filesender", Title: in.Attrs[attrSubject], Message: in.Attrs[attrMessage], From: a.owner(account{guest: in}), Left: page.Left(time.Until(in.Expires)),
+	d := page.Upload{Speaks: "filesender", Title: in.Name, Message: in.Message, From: a.owner(account{guest: in}), Left: page.Left(time.Until(in.Expires)),
 		Expires: in.Expires.UTC().Format("2 January 2006, 15:04 UTC"), Base: site.Path + "/rest.php", Invitation: voucher, SecurityToken: a.tokenFor(securityPurpose, voucher), CSRFToken: csrf,
 		MaxFiles: in.MaxFiles, MaxSize: in.MaxSize, ChunkSize: a.o.ChunkSize,
 		Note: true, To: in.Share && !transfer["get_a_link"], ToOptional: transfer["add_me_to_recipients"]}

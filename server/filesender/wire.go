@@ -191,9 +191,3 @@ func goodName(name string) bool {
 
 // mostName is the most bytes of a path in a transfer.
 const mostName = 1024
-
-// goodAddress tells whether text may be an address of mail.
-func goodAddress(text string) bool {
-	at := strings.LastIndexByte(text, '@')
-	return at > 0 && at < len(text)-1 && len(text) <= 254 && !strings.ContainsFunc(text, func(c rune) bool { return c <= ' ' || c == 0x7f || strings.ContainsRune(`<>",;`, c) })
-}
