@@ -23,6 +23,8 @@ type unfinished struct {
 	tail    bool   // the bytes are a record of their own and no blob
 	hash    []byte // state of SHA-256 after got bytes; in order only
 	want    []byte // SHA-256 that the whole must have, nil = any
+	// wait is how long it is kept after its last byte, 0 = Options.UnfinishedTTL.
+	wait time.Duration
 
 	// A part that was used is what remains of it, without content: so that who
 	// has not heard of it can ask, and ask for the same again.
@@ -51,6 +53,7 @@ func (u *unfinished) encode() []byte {
 	e.key(9, u.whole)
 	e.uint(10, uint64(u.place))
 	e.uint(11, uint64(u.parts))
+	e.uint(12, uint64(u.wait/time.Millisecond))
 	return e
 }
 
@@ -83,6 +86,8 @@ func decodeUnfinished(b []byte) (*unfinished, error) {
 			u.place = int64(x.v)
 		case 11:
 			u.parts = int64(x.v)
+		case 12:
+			u.wait = time.Duration(x.v) * time.Millisecond
 		}
 	}
 	return u, nil

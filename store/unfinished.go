@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"crypto/subtle"
 	"errors"
@@ -43,6 +44,9 @@ type Begin struct {
 	// SHA256 is the digest that the whole must have (Mismatch refuses its last
 	// bytes), nil if the client told none. Contents by position are not checked.
 	SHA256 []byte
+	// Wait is how long the file is kept after its last byte while it is
+	// unfinished; default Options.UnfinishedTTL. A session's file ends with that.
+	Wait time.Duration
 }
 
 // Progress is what a client must know to go on.
@@ -150,7 +154,7 @@ func (s *Store) BeginFile(ctx context.Context, c Caller, ref Ref, spec FileSpec,
 
 // begin makes a file unfinished and writes its record.
 func (s *Store) begin(tx Tx, f *found, b Begin, now time.Time) error {
-	f.file.open = &unfinished{length: max(b.Length, -1), part: b.Part, want: b.SHA256}
+	f.file.open = &unfinished{length: max(b.Length, -1), part: b.Part, want: b.SHA256, wait: max(b.Wait, 0)}
 	f.file.touch(now, s.o.UnfinishedTTL)
 	if err := f.claim(tx, 0, max(b.Length, -1)); err != nil {
 		return err
@@ -161,9 +165,10 @@ func (s *Store) begin(tx Tx, f *found, b Begin, now time.Time) error {
 	return putFile(tx, f.fileKey, f.file)
 }
 
-// touch notes that an unfinished file goes on.
-func (f *fileRec) touch(now time.Time, ttl time.Duration) {
-	f.updated, f.expires = now, now.Add(ttl)
+// touch notes that an unfinished file goes on; wait is how long one is kept that
+// does not say.
+func (f *fileRec) touch(now time.Time, wait time.Duration) {
+	f.updated, f.expires = now, now.Add(cmp.Or(f.open.wait, wait))
 }
 
 // openFile finds a file whose content the caller may add to, or has added.

@@ -360,19 +360,22 @@ func testUnfinishedEnd(t *testing.T, open Pair) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range 2 {
+	for _, wait := range []time.Duration{0, time.Hour} {
 		f, err := e.CreateFile(e.ctx(), alice, s.ID, store.FileSpec{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		ref := store.Ref{Session: s.ID, File: f.ID}
-		p, err := e.BeginFile(e.ctx(), alice, ref, store.FileSpec{Name: new("b.txt")}, store.Begin{Length: 2000})
+		p, err := e.BeginFile(e.ctx(), alice, ref, store.FileSpec{Name: new("b.txt")}, store.Begin{Length: 2000, Wait: wait})
 		if err != nil || p.File.Name != "b.txt" || p.File.State != store.StateUploading {
 			t.Fatalf("%+v, %v", p, err)
 		}
 		_, err = e.BeginFile(e.ctx(), alice, ref, store.FileSpec{}, store.Begin{Length: 2000})
 		e.want(err, store.Conflict, "an upload of the content has begun already")
 		e.append(ref, 0, random(1000))
+		if p, err = e.Progress(e.ctx(), alice, ref); err != nil || (time.Until(p.Expires) > time.Minute) != (wait > 0) {
+			t.Errorf("kept until %v, %v", p, err)
+		}
 	}
 	if page, err := e.Files(e.ctx(), alice, store.Query{Session: s.ID}); err != nil || len(page.Items) != 2 {
 		t.Errorf("%+v, %v", page, err)
