@@ -2,9 +2,11 @@ package server
 
 import (
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"fileshare/store"
 )
@@ -96,4 +98,46 @@ func TestFileSenderRecipients(t *testing.T) {
 	h.fs(signNew, "POST", at, "alice", nil, map[string]any{"recipient": "c@x.org"}).want(t, 201)
 	fsMessage(t, h.fs(signNew, "POST", at, "alice", nil, map[string]any{"recipient": "d@x.org"}), http.StatusBadRequest, "transfer_too_many_recipients")
 	fsMessage(t, h.fs(signNew, "POST", at, "alice", nil, map[string]any{"recipient": "d"}), http.StatusBadRequest, "rest_bad_parameter")
+}
+
+// A file that was given up is missing, one that was taken out is not.
+func TestFileSenderMissing(t *testing.T) {
+	h := fsHouse(t)
+	var tr fsTransfer
+	ask := []map[string]any{{"name": "a", "size": 1}, {"name": "b", "size": 1}, {"name": "c", "size": 1}}
+	h.fs(signNew, "POST", "/rest.php/transfer", "alice", nil, map[string]any{"files": ask, "options": []string{"get_a_link"}}).want(t, 201).into(t, &tr)
+	if len(tr.Recipients) != 1 || tr.Recipients[0].Email == nil || *tr.Recipients[0].Email != "" {
+		t.Errorf("%+v", tr.Recipients)
+	}
+	byName := map[string]string{}
+	for _, f := range tr.Files {
+		byName[f.Name] = "/rest.php/file/" + fsID(f.ID)
+	}
+	at, done := "/rest.php/transfer/"+fsID(tr.ID), map[string]any{"complete": true}
+	h.fs(signNew, "PUT", byName["a"]+"/chunk/0", "alice", nil, []byte("x")).want(t, 200)
+	h.fs(signNew, "PUT", byName["a"], "alice", nil, done).want(t, 200)
+	h.fs(signNew, "DELETE", byName["b"], "alice", nil, nil).want(t, 200)
+	fsMessage(t, h.fs(signNew, "PUT", at, "alice", nil, done), 409, "transfer_files_incomplete")
+	alice := store.Caller{Name: "alice"}
+	id, err := strconv.ParseInt(strings.TrimPrefix(byName["c"], "/rest.php/file/"), 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ref, err := h.store.FileByNumber(t.Context(), alice, "filesender.file", id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := h.store.Progress(t.Context(), alice, ref)
+	if err != nil || time.Until(p.Expires) < 6*24*time.Hour {
+		t.Errorf("it waits until %v, %v", p, err)
+	}
+	if err := h.store.DeleteFile(t.Context(), alice, ref); err != nil { // as if its time were over
+		t.Fatal(err)
+	}
+	fsMessage(t, h.fs(signNew, "PUT", at, "alice", nil, done), 409, "transfer_files_incomplete")
+	h.fs(signNew, "DELETE", at, "alice", nil, nil).want(t, 200)
+
+	tr = h.fsSent("alice", 2, nil)
+	h.fs(signNew, "DELETE", "/rest.php/file/"+fsID(tr.Files[0].ID), "alice", nil, nil).want(t, 200)
+	h.fs(signNew, "PUT", "/rest.php/transfer/"+fsID(tr.ID), "alice", nil, done).want(t, 200)
 }

@@ -151,6 +151,9 @@ func (a *api) deleteFile(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if err := a.withdraw(r, c, s); err != nil {
+		return err
+	}
 	if err := a.Store.DeleteFile(r.Context(), c.Caller, refOf(f)); err != nil {
 		return err
 	}

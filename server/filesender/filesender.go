@@ -30,6 +30,9 @@ type Options struct {
 	// TTL is how long a transfer lives that does not say, MaxTTL the most that
 	// one may ask for: more is taken as that. Default 10 and 20 days.
 	TTL, MaxTTL time.Duration
+	// Unfinished is how long a file waits for its next chunk before it is given
+	// up; default 7 days.
+	Unfinished time.Duration
 	// Extensions is how often the end of a transfer may be put off, each time
 	// by TTL and as far as the engine lets a session live.
 	Extensions int
@@ -57,6 +60,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.MaxTTL <= 0 {
 		o.MaxTTL = 20 * 24 * time.Hour
+	}
+	if o.Unfinished <= 0 {
+		o.Unfinished = 7 * 24 * time.Hour
 	}
 	if o.Files <= 0 {
 		o.Files = 100

@@ -31,6 +31,7 @@ const (
 	attrRound   = "filesender.round"
 	attrCrypt   = "filesender.crypt"
 	attrExtends = "filesender.extensions"
+	attrFiles   = "filesender.files" // how many were announced, but for those taken out since
 	attrGuest   = "filesender.guest" // who was invited and sent it
 
 	attrPath  = "filesender.path"
@@ -73,7 +74,8 @@ func (a *api) postTransfer(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	attrs := map[string]string{attrStatus: statusStarted, attrOptions: string(said), attrSalt: rand.Text() + rand.Text()[:6], attrRound: strings.ToLower(rand.Text())}
+	attrs := map[string]string{attrStatus: statusStarted, attrOptions: string(said), attrSalt: rand.Text() + rand.Text()[:6], attrRound: strings.ToLower(rand.Text()),
+		attrFiles: strconv.Itoa(len(in.Files))}
 	if err := keep(attrs, a.address(c), in.Subject, in.Message); err != nil {
 		return err
 	}
@@ -150,7 +152,7 @@ func (a *api) fill(r *http.Request, c account, s *store.Session, all []newFile, 
 		}
 		// An empty file is complete at once: clients send nothing for it.
 		ref := store.Ref{Session: s.ID, File: made.ID}
-		if _, err := a.Store.BeginFile(r.Context(), c.Caller, ref, store.FileSpec{}, store.Begin{Length: sealed.stored(*f.Size.v)}); err != nil {
+		if _, err := a.Store.BeginFile(r.Context(), c.Caller, ref, store.FileSpec{}, store.Begin{Length: sealed.stored(*f.Size.v), Wait: a.o.Unfinished}); err != nil {
 			return err
 		}
 	}
@@ -321,13 +323,49 @@ func (a *api) putTransfer(w http.ResponseWriter, r *http.Request) error {
 	return reply.JSON(w, t)
 }
 
-// complete makes a transfer available when all of its files are there.
+// complete makes a transfer available when all of its files are there. One that
+// was given up, since no chunk of it came for long, is in no list any more.
 func (a *api) complete(r *http.Request, c account, s *store.Session) error {
+	if s.Completed.IsZero() {
+		all, err := a.filesOf(r, c.Caller, s)
+		if err != nil {
+			return err
+		}
+		missing := announced(s)
+		for _, f := range all {
+			if f.State == store.StateUploaded {
+				missing--
+			}
+		}
+		if missing > 0 {
+			return &faultError{http.StatusConflict, "transfer_files_incomplete", strconv.Itoa(missing) + " of the files are missing"}
+		}
+	}
 	_, err := a.Store.CompleteSession(r.Context(), c.Caller, s.ID, map[string]string{attrStatus: statusAvailable})
 	if store.KindOf(err) == store.Conflict {
 		return &faultError{http.StatusConflict, "transfer_files_incomplete", err.Error()}
 	}
 	return err
+}
+
+// announced is how many files a transfer is to have.
+func announced(s *store.Session) int {
+	n, _ := strconv.Atoi(s.Attrs[attrFiles]) // written by us
+	return n
+}
+
+// withdraw notes that a transfer is to have one file less.
+func (a *api) withdraw(r *http.Request, c account, s *store.Session) (err error) {
+	for s.Completed.IsZero() {
+		less := store.SessionSpec{Was: map[string]string{attrFiles: s.Attrs[attrFiles]}, Attrs: &map[string]string{attrFiles: strconv.Itoa(max(announced(s)-1, 0))}}
+		if _, err = a.Store.PatchSession(r.Context(), c.Caller, s.ID, less); !errors.Is(err, store.ErrChanged) {
+			return err
+		}
+		if s, err = a.Store.Session(r.Context(), c.Caller, s.ID); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // extend lets a transfer live once more as long as one that does not say, as
