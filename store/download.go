@@ -31,6 +31,8 @@ type Download struct {
 	runs    []run
 	ends    []int64 // where each run ends, made when it is needed
 	inline  []byte
+	share   Key  // by which it was opened
+	confirm bool // its holder wants to be told that it is complete
 
 	id        uint64 // of the reservation, 0 = none
 	completed bool   // Settle completed a use
@@ -62,6 +64,10 @@ func (s *Store) Open(ctx context.Context, c Caller, ref Ref) (*Download, error) 
 		w.needs = AccessRead
 		if w.granted, err = s.sharedWith(tx, c, f.sessionKey); err != nil {
 			return err
+		}
+		if w.granted != "" {
+			d.share, _ = s.ids.key(c.Share)
+			d.confirm = c.Confirm
 		}
 		if err := s.permit(c, a, w); err != nil {
 			return err
@@ -213,7 +219,7 @@ func (d *Download) Settle(ctx context.Context, delivered, doubtful []Span) error
 	switch {
 	case d.max == 0:
 		if len(delivered) == 1 && covers(delivered, d.file.Size) || d.file.Size == 0 && len(delivered) > 0 {
-			d.s.tally.add(d.key, false)
+			d.s.tally.add(tallyKey{d.key, d.share, d.confirm}, false)
 		}
 		return nil
 	case d.id == 0:
@@ -243,7 +249,7 @@ func (d *Download) Settle(ctx context.Context, delivered, doubtful []Span) error
 		d.s.stats.completed.Add(1)
 		if d.ref.Token != "" {
 			if key, ok := d.s.ids.key(d.ref.File); ok {
-				d.s.tally.add(key, true)
+				d.s.tally.add(tallyKey{file: key}, true)
 			}
 		}
 	}
@@ -256,10 +262,18 @@ func (d *Download) Settle(ctx context.Context, delivered, doubtful []Span) error
 func (d *Download) emit(tx Tx, now time.Time, f *found, u *usesRec) error {
 	r := &eventRec{
 		Event:   Event{Type: FileDownloaded, Owner: f.owner(), Name: f.file.name, Size: f.file.size, SHA256: f.file.sha, Count: 1},
-		session: f.sessionKey, file: f.fileKey, token: f.tokenKey,
+		session: f.sessionKey, file: f.fileKey, token: f.tokenKey, share: d.share,
 	}
-	if err := d.s.emit(tx, now, r); err != nil || f.token == nil || u.complete < f.token.max {
+	if err := d.s.emit(tx, now, r); err != nil {
 		return err
+	}
+	if !d.share.zero() && d.s.eventful() {
+		if err := d.s.emitTaken(tx, now, taken{f.sessionKey, d.share, d.confirm}, []string{f.file.name}, 1); err != nil {
+			return err
+		}
+	}
+	if f.token == nil || u.complete < f.token.max {
+		return nil
 	}
 	used := *r
 	used.Event = Event{Type: TokenUsed, Owner: r.Owner, Name: r.Name, Size: r.Size, SHA256: r.SHA256}

@@ -28,6 +28,16 @@ const (
 	InvitationUsed    EventType = "invitation.used" // a session made by it was completed
 	InvitationExpired EventType = "invitation.expired"
 	InvitationClosed  EventType = "invitation.closed" // by its owner
+
+	// A transfer is a session that is complete, or of which somebody was told.
+	TransferAvailable  EventType = "transfer.available"  // its recipients can have it
+	TransferSent       EventType = "transfer.sent"       // a recipient is told of it
+	TransferDownloaded EventType = "transfer.downloaded" // a recipient has Count files of it
+	TransferReminded   EventType = "transfer.reminded"   // its recipients, or one of them, by its owner
+	TransferWithdrawn  EventType = "transfer.withdrawn"  // from a recipient
+	TransferAudited    EventType = "transfer.audited"    // its owner asked for its log
+	TransferExpired    EventType = "transfer.expired"
+	TransferClosed     EventType = "transfer.closed" // by its owner
 )
 
 // Event is something that happened. It is written in the Update in which it
@@ -46,6 +56,8 @@ type Event struct {
 	Count   int64  // downloads that this event stands for; 0 of other types
 
 	Invitation string // by which a session was made, or to which it happened
+	Share      string // by which it happened, or to which
+	Email      string // of whom the share is, as far as it is known
 }
 
 // Recipient is somebody who is told of an event: a channel of package notify
@@ -55,7 +67,7 @@ type Recipient struct{ Channel, Name string }
 // eventRec is the record of an event; ids are kept as keys.
 type eventRec struct {
 	Event
-	session, file, token, invitation Key
+	session, file, token, invitation, share Key
 }
 
 func (r *eventRec) encode() []byte {
@@ -71,6 +83,8 @@ func (r *eventRec) encode() []byte {
 	e.bytes(9, r.SHA256)
 	e.uint(10, uint64(r.Count))
 	e.key(11, r.invitation)
+	e.key(12, r.share)
+	e.string(13, r.Email)
 	return e
 }
 
@@ -103,6 +117,10 @@ func decodeEvent(b []byte) (*eventRec, error) {
 			r.Count = int64(x.v)
 		case 11:
 			r.invitation = x.key()
+		case 12:
+			r.share = x.key()
+		case 13:
+			r.Email = string(x.raw)
 		}
 	}
 	return r, nil
@@ -114,7 +132,7 @@ func (s *Store) showEvent(key Key, r *eventRec) *Event {
 	for _, x := range []struct {
 		key Key
 		id  *string
-	}{{r.session, &r.Session}, {r.file, &r.File}, {r.token, &r.Token}, {r.invitation, &r.Invitation}} {
+	}{{r.session, &r.Session}, {r.file, &r.File}, {r.token, &r.Token}, {r.invitation, &r.Invitation}, {r.share, &r.Share}} {
 		if !x.key.zero() {
 			*x.id = s.ids.id(x.key)
 		}
@@ -156,35 +174,56 @@ func eventID(k Key) []byte {
 	return id
 }
 
+// eventful tells whether anybody wants events: where nobody does they cost
+// nothing.
+func (s *Store) eventful() bool {
+	return s.o.EventKeep > 0 || s.o.Recipients != nil || s.o.Notices != nil
+}
+
 // emit writes an event and queues the messages about it. It is called within
-// the Update that makes it happen. Where nobody wants events it costs nothing.
+// the Update that makes it happen.
 func (s *Store) emit(tx Tx, now time.Time, r *eventRec) error {
-	if s.o.EventKeep <= 0 && s.o.Recipients == nil {
+	return s.emitAbout(tx, now, r, &About{})
+}
+
+// emitAbout is emit with what is to be known of the event besides.
+func (s *Store) emitAbout(tx Tx, now time.Time, r *eventRec, about *About) error {
+	if !s.eventful() {
 		return nil
 	}
 	key := s.events.next(now)
 	r.Time = now
 	doc := r.encode()
 	if s.o.EventKeep > 0 {
-		if err := tx.Put(EventRecords, eventID(key), doc, now.Add(s.o.EventKeep)); err != nil {
+		due := now.Add(s.o.EventKeep)
+		if err := tx.Put(EventRecords, eventID(key), doc, due); err != nil {
 			return err
 		}
+		if !r.session.zero() {
+			if err := tx.Put(IndexRecords, append(eventsOf(r.session), eventID(key)...), nil, due); err != nil {
+				return err
+			}
+		}
 	}
-	if s.o.Recipients == nil {
+	e := s.showEvent(key, r)
+	if s.o.Recipients != nil {
+		for _, to := range s.o.Recipients(e) {
+			if err := s.enqueue(tx, now, key, to, doc); err != nil {
+				return err
+			}
+		}
+	}
+	if s.o.Notices == nil {
 		return nil
 	}
-	for _, to := range s.o.Recipients(s.showEvent(key, r)) {
-		if err := s.enqueue(tx, now, key, to, doc); err != nil {
-			return err
-		}
-	}
-	return nil
+	about.Event, about.s, about.tx, about.rec = e, s, tx, r
+	return s.notices(tx, now, key, about, doc)
 }
 
 // emitFile is emit for what happens to a file.
-func (s *Store) emitFile(tx Tx, now time.Time, t EventType, key Key, f *fileRec, count int64) error {
+func (s *Store) emitFile(tx Tx, now time.Time, t EventType, key Key, f *fileRec) error {
 	return s.emit(tx, now, &eventRec{
-		Event:   Event{Type: t, Owner: f.owner, Name: f.name, Size: f.size, SHA256: f.sha, Count: count},
+		Event:   Event{Type: t, Owner: f.owner, Name: f.name, Size: f.size, SHA256: f.sha},
 		session: f.session, file: key,
 	})
 }
@@ -201,7 +240,7 @@ func (s *Store) emitEnd(tx Tx, now time.Time, key Key, f *fileRec, why reason) e
 	case deleted:
 		t = FileDeleted
 	}
-	return s.emitFile(tx, now, t, key, f, 0)
+	return s.emitFile(tx, now, t, key, f)
 }
 
 // emitSession is emit for what happens to a session.
@@ -230,22 +269,9 @@ func (s *Store) Events(ctx context.Context, c Caller, q EventQuery) (page Page[*
 	if err := s.permit(c, toOwn, nil); err != nil {
 		return page, err
 	}
-	limit := q.Limit
-	switch {
-	case s.o.EventKeep <= 0:
-		return page, Refuse(NotFound, "events are not kept here")
-	case limit == 0:
-		limit = defaultLimit
-	case limit < 1 || limit > maxLimit:
-		return page, Refuse(Invalid, "limit must be between 1 and 1000")
-	}
-	var from []byte
-	if q.After != "" {
-		key, ok := s.ids.key(q.After)
-		if !ok {
-			return page, Refuse(Invalid, "after must be the id of an event")
-		}
-		from = eventID(key)
+	from, limit, err := s.eventQuery(q)
+	if err != nil {
+		return page, err
 	}
 	now := s.now()
 	until := now
@@ -282,4 +308,25 @@ func (s *Store) Events(ctx context.Context, c Caller, q EventQuery) (page Page[*
 		return nil
 	})
 	return page, err
+}
+
+// eventQuery checks what is asked for: from is the record id to begin below.
+func (s *Store) eventQuery(q EventQuery) (from []byte, limit int, err error) {
+	limit = q.Limit
+	switch {
+	case s.o.EventKeep <= 0:
+		return nil, 0, Refuse(NotFound, "events are not kept here")
+	case limit == 0:
+		limit = defaultLimit
+	case limit < 1 || limit > maxLimit:
+		return nil, 0, Refuse(Invalid, "limit must be between 1 and 1000")
+	}
+	if q.After != "" {
+		key, ok := s.ids.key(q.After)
+		if !ok {
+			return nil, 0, Refuse(Invalid, "after must be the id of an event")
+		}
+		from = eventID(key)
+	}
+	return from, limit, nil
 }

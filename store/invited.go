@@ -219,7 +219,10 @@ func (s *Store) CompleteSession(ctx context.Context, c Caller, id string, attrs 
 			return err
 		}
 		out = s.showSession(key, rec)
-		return putSession(tx, key, rec)
+		if err := putSession(tx, key, rec); err != nil {
+			return err
+		}
+		return s.handOver(tx, now, key, rec)
 	})
 	return out, err
 }

@@ -3,13 +3,14 @@ package store
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
 )
 
 // Message waits in the outbox until its recipient has been told of its event.
-// There is at most one for an event and a recipient.
+// There is at most one for an event and a recipient (of notices for each kind).
 type Message struct {
 	ID       string // of the message, opaque
 	To       Recipient
@@ -17,6 +18,7 @@ type Message struct {
 	Attempts int       // begun so far, this one included
 	Begun    bool      // an earlier attempt has come so far that it may have arrived
 	Queued   time.Time // when it was put in
+	Letter   *Letter   // of a notice, else nil
 }
 
 // messageRec is the record of a message; it is due when it is to be delivered.
@@ -27,6 +29,7 @@ type messageRec struct {
 	attempts int
 	begun    bool
 	queued   time.Time
+	letter   []byte // of a notice, as JSON
 }
 
 func (m *messageRec) encode() []byte {
@@ -38,6 +41,7 @@ func (m *messageRec) encode() []byte {
 	e.uint(5, uint64(m.attempts))
 	e.uint(6, flag(m.begun))
 	e.time(7, m.queued)
+	e.bytes(8, m.letter)
 	return e
 }
 
@@ -62,21 +66,28 @@ func decodeMessage(b []byte) (*messageRec, error) {
 			m.begun = x.v != 0
 		case 7:
 			m.queued = x.time()
+		case 8:
+			m.letter = slices.Clone(x.raw)
 		}
 	}
 	return m, nil
 }
 
-// messageID is the id of a message's record: one for an event and a recipient.
-func messageID(event Key, to Recipient) []byte {
-	h := sha256.Sum256([]byte(to.Channel + "\x00" + to.Name))
+// messageID is the id of a message's record: one for an event and a recipient,
+// of notices for each kind.
+func messageID(event Key, to Recipient, kind string) []byte {
+	text := to.Channel + "\x00" + to.Name
+	if kind != "" {
+		text += "\x00" + kind
+	}
+	h := sha256.Sum256([]byte(text))
 	return append(slices.Clone(event[:]), h[:8]...)
 }
 
 // enqueue puts a message into the outbox.
 func (s *Store) enqueue(tx Tx, now time.Time, event Key, to Recipient, doc []byte) error {
 	m := &messageRec{to: to, key: event, event: doc, queued: now}
-	return tx.Put(OutboxRecords, messageID(event, to), m.encode(), now)
+	return tx.Put(OutboxRecords, messageID(event, to, ""), m.encode(), now)
 }
 
 // Claim takes at most limit messages that are due, those due longest first, for
@@ -112,7 +123,13 @@ func (s *Store) Claim(ctx context.Context, limit int, lease time.Duration) (out 
 			if err := tx.Put(OutboxRecords, item.ID, m.encode(), now.Add(lease)); err != nil {
 				return err
 			}
-			out = append(out, &Message{ID: string(item.ID), To: m.to, Event: s.showEvent(m.key, e), Attempts: m.attempts, Begun: m.begun, Queued: m.queued})
+			given := &Message{ID: string(item.ID), To: m.to, Event: s.showEvent(m.key, e), Attempts: m.attempts, Begun: m.begun, Queued: m.queued}
+			if m.letter != nil {
+				if err := json.Unmarshal(m.letter, &given.Letter); err != nil {
+					return fmt.Errorf("message %x: %w", item.ID, err)
+				}
+			}
+			out = append(out, given)
 		}
 		return nil
 	})

@@ -38,7 +38,7 @@ func (s *Store) Purge(ctx context.Context) (PurgeResult, error) {
 		return r, nil
 	}
 	steps := []func(context.Context, *PurgeResult, int) (int, error){s.purgeSessions, s.purgeFiles, s.purgeTrash,
-		s.forget(OnceRecords), s.forget(EventRecords), s.forget(LoginRecords), s.forgetInvitations}
+		s.forget(OnceRecords), s.forget(EventRecords), s.forget(IndexRecords), s.forget(LoginRecords), s.forgetInvitations}
 	for _, step := range steps {
 		if err := s.drain(ctx, &r, step); err != nil {
 			return r, fmt.Errorf("purge: %w", err)
@@ -87,7 +87,7 @@ func pause(ctx context.Context, d time.Duration) {
 }
 
 // forget is the step that removes what is due in a collection whose records
-// mean nothing to others.
+// mean nothing to others. (Of the index only entries of events are ever due.)
 func (s *Store) forget(in Collection) func(context.Context, *PurgeResult, int) (int, error) {
 	return func(ctx context.Context, _ *PurgeResult, limit int) (n int, err error) {
 		err = s.update(ctx, func(tx Tx) error {
@@ -239,6 +239,11 @@ func (s *Store) purgeSession(tx Tx, d *dropper, key Key, rec *sessionRec, left i
 		}
 		if k, ok := keyOf(item.ID[len(prefix):]); ok {
 			files = append(files, k)
+		}
+	}
+	if rec.reason == alive { // before its files go, of which it tells
+		if err := s.emitTransferEnd(tx, d.now, TransferExpired, key, rec); err != nil {
+			return left, err
 		}
 	}
 	if err := s.dropFiles(tx, d, files, why, r); err != nil {

@@ -234,7 +234,11 @@ func (s *Store) DeleteSession(ctx context.Context, c Caller, id string) error {
 		if rec.guest != nil && rec.guest.reason != alive {
 			return rec.guest.open(s.now()) // only to be seen any more
 		}
-		if err := s.emitSession(tx, s.now(), SessionDeleted, key, rec); err != nil {
+		now := s.now()
+		if err := s.emitSession(tx, now, SessionDeleted, key, rec); err != nil {
+			return err
+		}
+		if err := s.emitTransferEnd(tx, now, TransferClosed, key, rec); err != nil {
 			return err
 		}
 		return s.endSession(tx, key, rec, deleted)

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Share lets whoever presents it see a session and read its files: it is what a
@@ -16,23 +18,36 @@ import (
 type Share struct {
 	ID      string
 	Session string
-	Attrs   map[string]string // what faces keep with it: whose it is, what was told to him
+	Email   string            // of whom it is for; empty = not known
+	Message string            // to him alone
+	Attrs   map[string]string // what faces keep with it
 	Number  int64             // of its sequence, 0 = none
 	Created time.Time
 	Used    time.Time // when it was last presented, zero: never
+	Sent    time.Time // since when whom it is for can have the session, zero: not yet
 }
 
 // ShareSpec is what is said of a new share.
 type ShareSpec struct {
+	Email    string // at most 254 bytes
+	Message  string // at most 4096 bytes
 	Attrs    map[string]string
 	Sequence string
-	// Distinct names an attribute by which shares of the session are told apart,
-	// letters of either case alike: one that is there is returned instead of a
-	// new one.
-	Distinct string
+	// Distinct tells shares of the session apart by Email, letters of either case
+	// alike: one that is there is returned instead of a new one.
+	Distinct bool
 	// Most is how many shares the session may have with this one; 0 = 1000.
 	Most int
+	// Send says that the session may be had at once. Else that is so when it is
+	// complete.
+	Send bool
 }
+
+// Bounds of what is said of a share.
+const (
+	maxEmail   = 254
+	maxMessage = 4096
+)
 
 // mostShares is how many shares a session may have.
 const mostShares = 1000
@@ -49,6 +64,9 @@ type shareRec struct {
 	sequence string
 	created  time.Time
 	used     time.Time
+	email    string
+	message  string
+	sent     time.Time
 }
 
 func (h *shareRec) encode() []byte {
@@ -59,6 +77,9 @@ func (h *shareRec) encode() []byte {
 	e.attrs(4, 5, h.attrs)
 	e.uint(6, uint64(h.number))
 	e.string(7, h.sequence)
+	e.string(8, h.email)
+	e.string(9, h.message)
+	e.time(10, h.sent)
 	return e
 }
 
@@ -84,6 +105,12 @@ func decodeShare(b []byte) (*shareRec, error) {
 			h.number = int64(x.v)
 		case 7:
 			h.sequence = string(x.raw)
+		case 8:
+			h.email = string(x.raw)
+		case 9:
+			h.message = string(x.raw)
+		case 10:
+			h.sent = x.time()
 		}
 	}
 	h.attrs = attrs.all
@@ -94,7 +121,8 @@ func decodeShare(b []byte) (*shareRec, error) {
 func sharesOf(session Key) []byte { return append([]byte{'h'}, session[:]...) }
 
 func (s *Store) showShare(key Key, h *shareRec) *Share {
-	return &Share{ID: s.ids.id(key), Session: s.ids.id(h.session), Attrs: h.attrs, Number: h.number, Created: h.created, Used: h.used}
+	return &Share{ID: s.ids.id(key), Session: s.ids.id(h.session), Email: h.email, Message: h.message, Attrs: h.attrs,
+		Number: h.number, Created: h.created, Used: h.used, Sent: h.sent}
 }
 
 // CreateShares makes shares of a session of the caller's, all of them or none.
@@ -128,7 +156,10 @@ func (s *Store) CreateShares(ctx context.Context, c Caller, session string, spec
 			if most := cmp.Or(spec.Most, mostShares); len(have) >= most {
 				return RefuseCause(Invalid, fmt.Sprintf("too many recipients: at most %d", most), ErrShares)
 			}
-			h := &shareRec{session: key, created: now, sequence: spec.Sequence}
+			h := &shareRec{session: key, created: now, sequence: spec.Sequence, email: spec.Email, message: spec.Message}
+			if len(h.email) > maxEmail || len(h.message) > maxMessage || !utf8.ValidString(h.email+h.message) || strings.ContainsFunc(h.email, unicode.IsControl) {
+				return Refuse(Invalid, "bad address, or message of more than 4096 bytes")
+			}
 			if h.attrs, err = mergeAttrs(nil, spec.Attrs); err != nil {
 				return err
 			}
@@ -139,7 +170,13 @@ func (s *Store) CreateShares(ctx context.Context, c Caller, session string, spec
 			if err := tx.Put(IndexRecords, entry(sharesOf(key), share), nil, time.Time{}); err != nil {
 				return err
 			}
+			if spec.Send || !rec.completed.IsZero() {
+				h.sent = now
+			}
 			if err := tx.Put(ShareRecords, share[:], h.encode(), time.Time{}); err != nil {
+				return err
+			}
+			if err := s.emitSent(tx, now, key, rec, share, h); err != nil {
 				return err
 			}
 			have = append(have, s.showShare(share, h))
@@ -153,12 +190,10 @@ func (s *Store) CreateShares(ctx context.Context, c Caller, session string, spec
 // among finds the share that is not told apart from a new one, -1 if there is
 // none.
 func (spec *ShareSpec) among(have []*Share) int {
-	if spec.Distinct == "" {
+	if !spec.Distinct {
 		return -1
 	}
-	return slices.IndexFunc(have, func(h *Share) bool {
-		return strings.EqualFold(h.Attrs[spec.Distinct], spec.Attrs[spec.Distinct])
-	})
+	return slices.IndexFunc(have, func(h *Share) bool { return strings.EqualFold(h.Email, spec.Email) })
 }
 
 // ShareByNumber finds a share of a session of the caller's by the number of a
@@ -267,6 +302,11 @@ func (s *Store) DeleteShare(ctx context.Context, c Caller, session, id string) e
 		}
 		if h == nil || h.session != session {
 			return errShareUnknown()
+		}
+		if !h.sent.IsZero() {
+			if err := s.emit(tx, s.now(), transferEvent(TransferWithdrawn, session, rec, key, h)); err != nil {
+				return err
+			}
 		}
 		return dropShare(tx, key, h)
 	})

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -55,10 +56,16 @@ type tally struct {
 	s *Store
 
 	mu     sync.Mutex
-	counts map[Key]tallied // guarded by mu
-	timer  *time.Timer     // guarded by mu; nil: nothing waits
-	closed bool            // guarded by mu
+	counts map[tallyKey]tallied // guarded by mu
+	timer  *time.Timer          // guarded by mu; nil: nothing waits
+	closed bool                 // guarded by mu
 	write  sync.WaitGroup
+}
+
+// tallyKey is a file and, where it was opened by one, a share.
+type tallyKey struct {
+	file, share Key
+	confirm     bool // the share's holder wants to be told
 }
 
 // tallied are finished downloads of a file.
@@ -71,10 +78,10 @@ type tallied struct {
 // further files are not counted until it is written.
 const mostTally = 10_000
 
-func newTally(s *Store) *tally { return &tally{s: s, counts: map[Key]tallied{}} }
+func newTally(s *Store) *tally { return &tally{s: s, counts: map[tallyKey]tallied{}} }
 
 // add counts a download; told says that its event is written already.
-func (t *tally) add(key Key, told bool) {
+func (t *tally) add(key tallyKey, told bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed {
@@ -104,14 +111,16 @@ func (t *tally) add(key Key, told bool) {
 func (t *tally) flush(ctx context.Context) error {
 	t.mu.Lock()
 	counts := t.counts
-	t.counts, t.timer = map[Key]tallied{}, nil
+	t.counts, t.timer = map[tallyKey]tallied{}, nil
 	t.mu.Unlock()
 	if len(counts) == 0 {
 		return nil
 	}
 	return t.s.update(ctx, func(tx Tx) error {
+		had := map[taken]int64{}
+		names := map[taken][]string{}
 		for key, c := range counts {
-			rec, err := getFile(tx, key)
+			rec, err := getFile(tx, key.file)
 			if err != nil {
 				return err
 			}
@@ -119,22 +128,41 @@ func (t *tally) flush(ctx context.Context) error {
 				// Where a limit counts, only counted downloads do.
 				continue
 			}
-			u, err := getUses(tx, key)
-			if err != nil {
+			if err := t.count(tx, key, c, rec); err != nil {
 				return err
 			}
-			u.complete += c.n
-			if err := putUses(tx, key, u); err != nil {
-				return err
+			if !key.share.zero() {
+				by := taken{rec.session, key.share, key.confirm}
+				had[by] += c.n
+				names[by] = append(names[by], rec.name)
 			}
-			if c.n == c.told {
-				continue
-			}
-			if err := t.s.emitFile(tx, t.s.now(), FileDownloaded, key, rec, c.n-c.told); err != nil {
+		}
+		if !t.s.eventful() {
+			return nil
+		}
+		for by, n := range had {
+			slices.Sort(names[by])
+			if err := t.s.emitTaken(tx, t.s.now(), by, names[by], n); err != nil {
 				return err
 			}
 		}
 		return nil
+	})
+}
+
+// count adds finished downloads to the record of a file, and tells of them.
+func (t *tally) count(tx Tx, key tallyKey, c tallied, rec *fileRec) error {
+	u, err := getUses(tx, key.file)
+	if err != nil {
+		return err
+	}
+	u.complete += c.n
+	if err := putUses(tx, key.file, u); err != nil || c.n == c.told {
+		return err
+	}
+	return t.s.emit(tx, t.s.now(), &eventRec{
+		Event:   Event{Type: FileDownloaded, Owner: rec.owner, Name: rec.name, Size: rec.size, SHA256: rec.sha, Count: c.n - c.told},
+		session: rec.session, file: key.file, share: key.share,
 	})
 }
 

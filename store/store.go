@@ -59,6 +59,9 @@ type Options struct {
 	// within the event's Update, possibly more than once: it must be quick and
 	// do nothing else.
 	Recipients func(*Event) []Recipient
+	// Notices says what people are told of an event; nil = nothing. It is called
+	// as Recipients is.
+	Notices func(*About) ([]Notice, error)
 
 	Log *slog.Logger // default: discards
 }
@@ -73,8 +76,10 @@ type Caller struct {
 	// allows.
 	Grant string
 	// Share is the id of a share that the caller presents: it lets it read what
-	// is in the share's session.
-	Share string
+	// is in the share's session. Confirm asks that its holder is told when a
+	// download by it is complete.
+	Share   string
+	Confirm bool
 	// Invite is the secret of an invitation that the caller presents: it lets it
 	// make sessions on the account of who invites, and fill and complete them.
 	Invite string

@@ -13,7 +13,7 @@ import (
 // recipientSpec is the share that an address gets: one for each, and no more
 // than a transfer may have.
 func (a *api) recipientSpec(address string) store.ShareSpec {
-	return store.ShareSpec{Attrs: map[string]string{attrEmail: address}, Sequence: recipients, Distinct: attrEmail, Most: a.o.Recipients}
+	return store.ShareSpec{Email: address, Sequence: recipients, Distinct: true, Most: a.o.Recipients}
 }
 
 // addRecipients makes recipients of a transfer.

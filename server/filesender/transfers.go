@@ -37,7 +37,6 @@ const (
 	attrPath  = "filesender.path"
 	attrUID   = "filesender.uid"
 	attrCID   = "filesender.cid"
-	attrEmail = "filesender.email"
 	attrPlain = "filesender.plain" // size before encryption
 	attrIV    = "filesender.iv"
 	attrAEAD  = "filesender.aead"
@@ -197,7 +196,7 @@ func fileOf(s *store.Session, f *store.File) file {
 }
 
 func (a *api) recipientOf(r *http.Request, s *store.Session, h *store.Share) recipient {
-	return recipient{ID: h.Number, TransferID: s.Number, Token: h.ID, Email: h.Attrs[attrEmail], Created: dateOf(h.Created),
+	return recipient{ID: h.Number, TransferID: s.Number, Token: h.ID, Email: h.Email, Created: dateOf(h.Created),
 		LastActivity: dateOrNil(h.Used), URL: a.siteURL(r) + "/?s=download&token=" + h.ID, Errors: []any{}}
 }
 

@@ -82,6 +82,7 @@ func Engine(t *testing.T, open Pair) {
 		"events":         testEvents,
 		"outbox":         testOutbox,
 		"event faults":   testEventFaults,
+		"notices":        testNotices,
 		"invitations":    testInvitations,
 		"invited":        testInvited,
 		"invited limits": testInvitedLimits,
@@ -245,14 +246,17 @@ func (e *env) leftBlobs() []string {
 	return keys
 }
 
-// leftRecords counts the records of a collection.
+// leftRecords counts the records of a collection, without the lists of events.
 func (e *env) leftRecords(in store.Collection) (n int) {
 	e.t.Helper()
 	err := e.records.View(e.ctx(), func(tx store.Tx) error {
 		n = 0
-		for _, err := range tx.Scan(in, nil, nil) {
+		for item, err := range tx.Scan(in, nil, nil) {
 			if err != nil {
 				return err
+			}
+			if in == store.IndexRecords && item.ID[0] == 'v' && !item.Due.IsZero() {
+				continue // the list of a session's events lasts as long as these
 			}
 			n++
 		}

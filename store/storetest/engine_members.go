@@ -130,22 +130,9 @@ func manyNames(n int) (names []string) {
 }
 
 // indexes counts the index records that there are.
-func (e *env) indexes() (n int) {
+func (e *env) indexes() int {
 	e.t.Helper()
-	err := e.records.View(e.ctx(), func(tx store.Tx) error {
-		n = 0
-		for _, err := range tx.Scan(store.IndexRecords, nil, nil) {
-			if err != nil {
-				return err
-			}
-			n++
-		}
-		return nil
-	})
-	if err != nil {
-		e.t.Fatal(err)
-	}
-	return n
+	return e.leftRecords(store.IndexRecords)
 }
 
 func testStoreNew(t *testing.T, open Pair) {
