@@ -40,6 +40,7 @@ func TestArrows(t *testing.T) {
 		"server/extrahorizon/oauth1": {},
 		"reaper":                     {"store"},
 		"notify":                     {"store"},
+		"notify/mailtest":            {},
 	}
 	// Modules that only some packages may import.
 	outside := map[string][]string{
@@ -55,6 +56,8 @@ func TestArrows(t *testing.T) {
 		"github.com/minio/minio-go/v7":        {"store/s3"},
 		"github.com/prometheus/client_golang": {"server", "."},
 		"github.com/swaggest/swgui":           {"server"},
+		"github.com/wneessen/go-mail":         {"notify"},
+		"github.com/emersion/go-smtp":         {"notify/mailtest"},
 		"github.com/tg123/go-htpasswd":        {"server"},
 	}
 	seen := 0

@@ -1,5 +1,5 @@
 // Package notify delivers what waits in the engine's outbox: webhooks, signed
-// as Standard Webhooks has it. The outbox is kept in the records and written in
+// as Standard Webhooks has it, and mail by SMTP. The outbox is kept in the records and written in
 // the same Update as the event, so that nothing that happened is forgotten, by
 // restarts neither; several nodes may deliver from one.
 package notify
@@ -18,6 +18,7 @@ import (
 // Outbox is what the engine offers; see the methods of [store.Store].
 type Outbox interface {
 	Claim(ctx context.Context, limit int, lease time.Duration) ([]*store.Message, error)
+	Begin(ctx context.Context, id string) error
 	Retry(ctx context.Context, at time.Time, ids ...string) error
 	Done(ctx context.Context, id string) error
 }
@@ -27,6 +28,11 @@ type channel interface {
 	// deliver tries once, within ctx. after is how long to wait at least
 	// before another attempt, if the recipient said.
 	deliver(ctx context.Context, m *store.Message) (after time.Duration, err error)
+	// place is who has to be up for that: what is counted of and put off for
+	// a recipient is of its place.
+	place(to store.Recipient) store.Recipient
+	// timeout bounds one attempt.
+	timeout() time.Duration
 }
 
 // errGiveUp marks errors after which another attempt makes no sense.
@@ -41,7 +47,9 @@ type Options struct {
 	// AllowPrivate allows webhooks to addresses of private networks and of
 	// this machine.
 	AllowPrivate bool
-	// Timeout bounds one attempt; default 15 s.
+	// Mail is how mail goes out; without a server none does.
+	Mail Mail
+	// Timeout bounds one attempt of a webhook; default 15 s.
 	Timeout time.Duration
 	// Retry is how long to wait before the second attempt; default 2 s. Each
 	// further wait is thrice as long, at most 4 h.
@@ -74,11 +82,11 @@ type Notifier struct {
 	work     sync.WaitGroup
 
 	mu   sync.Mutex
-	busy map[store.Recipient]int // messages on their way; guarded by mu
+	busy map[store.Recipient]int // messages on their way, by place; guarded by mu
 	slow map[store.Recipient]failure
 }
 
-// failure is a recipient that does not answer, as far as this process has seen.
+// failure is a place that does not answer, as far as this process has seen.
 type failure struct {
 	n     int       // attempts in a row
 	until time.Time // nothing is tried before
@@ -108,7 +116,18 @@ func New(outbox Outbox, o Options) (*Notifier, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Notifier{o: o, outbox: outbox, channels: map[string]channel{webhookChannel: hooks},
+	channels := map[string]channel{webhookChannel: hooks}
+	if o.Mail.Server != "" {
+		if o.Mail.Timeout <= 0 {
+			o.Mail.Timeout = 30 * time.Second
+		}
+		m, err := newMailer(o.Mail, outbox)
+		if err != nil {
+			return nil, err
+		}
+		channels[MailChannel] = m
+	}
+	n := &Notifier{o: o, outbox: outbox, channels: channels,
 		busy: map[store.Recipient]int{}, slow: map[store.Recipient]failure{}}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	return n, nil
@@ -143,7 +162,7 @@ func (n *Notifier) run() {
 // be more to begin with at once.
 func (n *Notifier) round() bool {
 	// The lease is longer than an attempt with what comes after it can take.
-	messages, err := n.outbox.Claim(n.ctx, claimed, 2*n.o.Timeout+time.Minute)
+	messages, err := n.outbox.Claim(n.ctx, claimed, 2*max(n.o.Timeout, n.o.Mail.Timeout)+time.Minute)
 	if err != nil {
 		if n.ctx.Err() == nil {
 			n.o.Log.Error("reading the outbox", "error", err)
@@ -154,14 +173,20 @@ func (n *Notifier) round() bool {
 	var put []string
 	wait := time.Minute
 	for _, m := range messages {
-		if w := n.enter(m.To); w > 0 {
+		c := n.channels[m.To.Channel]
+		if c == nil {
+			n.giveUp(m, errors.New("its channel is not configured any more"))
+			continue
+		}
+		place := c.place(m.To)
+		if w := n.enter(place); w > 0 {
 			put, wait = append(put, m.ID), min(w, wait)
 			continue
 		}
 		begun = true
 		n.work.Go(func() {
-			defer n.leave(m.To)
-			n.attempt(m)
+			defer n.leave(place)
+			n.attempt(c, place, m)
 		})
 	}
 	if len(put) > 0 {
@@ -170,7 +195,7 @@ func (n *Notifier) round() bool {
 	return begun && len(messages) == claimed
 }
 
-// enter takes a place with a recipient, or tells how long there is none: one
+// enter takes one of the turns at a place, or tells how long there is none: one
 // that hangs must not hold up the others, nor be asked for each message.
 func (n *Notifier) enter(to store.Recipient) time.Duration {
 	n.mu.Lock()
@@ -198,37 +223,52 @@ func (n *Notifier) leave(to store.Recipient) {
 }
 
 // attempt tries to deliver a message and says in the outbox what became of it.
-func (n *Notifier) attempt(m *store.Message) {
-	ctx, cancel := context.WithTimeout(n.ctx, n.o.Timeout)
+func (n *Notifier) attempt(c channel, place store.Recipient, m *store.Message) {
+	ctx, cancel := context.WithTimeout(n.ctx, c.timeout())
 	defer cancel()
-	var after time.Duration
-	err := errGiveUp
-	if c := n.channels[m.To.Channel]; c != nil {
-		after, err = c.deliver(ctx, m)
+	after, err := c.deliver(ctx, m)
+	_, refused := errors.AsType[refusedError](err)
+	if err == nil || refused { // somebody is there
+		n.recover(place)
 	}
-	log := n.o.Log.With("channel", m.To.Channel, "to", m.To.Name, "event", m.Event.ID, "type", string(m.Event.Type), "attempt", m.Attempts)
 	switch {
 	case err == nil:
 		n.o.Observe(m.To.Channel, "delivered")
-		n.recover(m.To)
-		log.Debug("delivered")
+		n.logOf(m).Debug("delivered")
 		n.done(m)
+	case errors.Is(err, errGiveUp):
+		n.giveUp(m, err)
 	case n.ctx.Err() != nil: // we are stopping; whoever comes next tries again
 		n.later(0, m.ID)
-	case errors.Is(err, errGiveUp) || time.Since(m.Queued) > n.o.GiveUp:
-		n.o.Observe(m.To.Channel, "given_up")
-		log.Warn("an event is not delivered", "error", err)
-		n.done(m)
+	case time.Since(m.Queued) > n.o.GiveUp:
+		n.giveUp(m, err)
 	default:
 		n.o.Observe(m.To.Channel, "failed")
 		wait := max(n.backoff(m.Attempts), min(after, time.Hour))
-		log.Info("an event could not be delivered, will try again", "in", wait.Round(time.Second), "error", err)
-		n.fail(m.To, after)
+		n.logOf(m).Info("an event could not be delivered, will try again", "in", wait.Round(time.Second), "error", err)
+		if !refused {
+			n.fail(place, after)
+		}
 		n.later(wait, m.ID)
 	}
 }
 
-// fail notes that a recipient did not answer well.
+// giveUp takes a message out of the outbox that will not be delivered.
+func (n *Notifier) giveUp(m *store.Message, err error) {
+	n.o.Observe(m.To.Channel, "given_up")
+	n.logOf(m).Warn("an event is not delivered", "error", err)
+	n.done(m)
+}
+
+func (n *Notifier) logOf(m *store.Message) *slog.Logger {
+	log := n.o.Log.With("channel", m.To.Channel, "to", m.To.Name, "event", m.Event.ID, "type", string(m.Event.Type), "attempt", m.Attempts)
+	if m.Letter != nil {
+		log = log.With("kind", m.Letter.Kind)
+	}
+	return log
+}
+
+// fail notes that a place did not answer well.
 func (n *Notifier) fail(to store.Recipient, after time.Duration) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

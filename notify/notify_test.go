@@ -96,6 +96,14 @@ type house struct {
 
 func newHouse(t *testing.T, hooks ...Webhook) *house {
 	t.Helper()
+	h := newHouseWith(t, store.Options{Recipients: Recipients(hooks)})
+	h.options.Webhooks = hooks
+	return h
+}
+
+func newHouseWith(t *testing.T, o store.Options) *house {
+	t.Helper()
+	o.Exclusive = true
 	path := t.TempDir()
 	records, err := bolt.Open(path, bolt.Options{})
 	if err != nil {
@@ -105,13 +113,13 @@ func newHouse(t *testing.T, hooks ...Webhook) *house {
 	if err != nil {
 		t.Fatal(err)
 	}
-	engine, err := store.New(t.Context(), records, blobs, store.Options{Exclusive: true, Recipients: Recipients(hooks)})
+	engine, err := store.New(t.Context(), records, blobs, o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { engine.Close(); records.Close(); blobs.Close() })
 	h := &house{t: t, engine: engine, seen: map[string]int{}}
-	h.options = Options{Webhooks: hooks, AllowPrivate: true, Poll: 5 * time.Millisecond, Retry: 20 * time.Millisecond, Timeout: 5 * time.Second,
+	h.options = Options{AllowPrivate: true, Poll: 5 * time.Millisecond, Retry: 20 * time.Millisecond, Timeout: 5 * time.Second,
 		Payload: func(e *store.Event) ([]byte, error) { return json.Marshal(map[string]any{"type": e.Type, "id": e.ID}) },
 		Observe: func(_, outcome string) { h.mu.Lock(); h.seen[outcome]++; h.mu.Unlock() }}
 	return h

@@ -103,13 +103,17 @@ type webhooks struct {
 	keys    map[string][]byte
 	client  http.Client
 	payload func(*store.Event) ([]byte, error)
+	most    time.Duration // of one attempt
 }
+
+func (w *webhooks) place(to store.Recipient) store.Recipient { return to }
+func (w *webhooks) timeout() time.Duration                   { return w.most }
 
 func newWebhooks(o Options) (*webhooks, error) {
 	if len(o.Webhooks) > 0 && o.Payload == nil {
 		return nil, errors.New("webhooks: no payload function")
 	}
-	w := &webhooks{hooks: map[string]Webhook{}, keys: map[string][]byte{}, payload: o.Payload}
+	w := &webhooks{hooks: map[string]Webhook{}, keys: map[string][]byte{}, payload: o.Payload, most: o.Timeout}
 	for _, h := range o.Webhooks {
 		key, err := h.key()
 		if err == nil {

@@ -30,6 +30,6 @@ func (d *Download) Link(ctx context.Context, mediaType, disposition string) (str
 	if err != nil {
 		return "", refusal(err)
 	}
-	d.s.tally.add(d.key, false)
+	d.s.tally.add(tallyKey{d.key, d.share, d.confirm}, false)
 	return address, nil
 }
