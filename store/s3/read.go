@@ -187,15 +187,19 @@ func (b *Bucket) DeleteAll(ctx context.Context, keys []string) error {
 	if err != nil {
 		return fmt.Errorf("deleting blobs: %w", explain(err))
 	}
-	done := 0
+	told := make(map[string]bool, len(keys))
 	for r := range results {
 		if r.Err != nil && !isGone(r.Err) {
 			return fmt.Errorf("deleting blobs: %w", explain(r.Err))
 		}
-		done++
+		told[r.ObjectName] = true
 	}
-	if done < len(keys) { // an error may come with status 200, too
-		return fmt.Errorf("deleting blobs: %w: the server tells of %d of %d", store.ErrUnavailable, done, len(keys))
+	for i, key := range keys { // of which nothing is told: an error may come with status 200, too
+		if !told[all[i].Key] {
+			if err := b.Delete(ctx, key); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }

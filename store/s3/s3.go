@@ -19,7 +19,6 @@ import (
 	"time"
 
 	"github.com/minio/minio-go/v7"
-	"github.com/minio/minio-go/v7/pkg/credentials"
 	"github.com/minio/minio-go/v7/pkg/encrypt"
 )
 
@@ -134,18 +133,6 @@ func (b *Bucket) encryption() error {
 		return err
 	}
 	return fmt.Errorf("encryption %q with key %q: AES256, or aws:kms with a key, is possible", b.o.Encryption, b.o.KMSKey)
-}
-
-func newCredentials(o Options) *credentials.Credentials {
-	if o.CredentialsFile != "" {
-		return credentials.New(&credentials.FileAWSCredentials{Filename: o.CredentialsFile})
-	}
-	return credentials.NewChainCredentials([]credentials.Provider{
-		&credentials.EnvAWS{},
-		&credentials.EnvMinio{},
-		&credentials.FileAWSCredentials{},
-		&credentials.IAM{Client: &http.Client{Timeout: 5 * time.Second}},
-	})
 }
 
 // newTransport is HTTP/1.1 without compression: contents come as they are, and
