@@ -34,6 +34,7 @@ type scale struct {
 
 // sizes are the amounts that -quick makes small.
 type sizes struct {
+	rounds  int           // of which the median counts
 	measure time.Duration // of one rate
 	expire  int           // files that the reapers remove
 	files   int           // that are looked at one by one
@@ -47,14 +48,14 @@ var nodes = [...]int{1, 2, 4, 8}
 
 func fullSizes() sizes {
 	return sizes{
-		measure: 5 * time.Second, expire: 50_000, files: 20_000, records: []int{100_000, 1_000_000, 10_000_000},
+		rounds: 5, measure: 3 * time.Second, expire: 20_000, files: 20_000, records: []int{100_000, 1_000_000, 10_000_000},
 		days: 30, perDay: 100_000, keys: 10_000_000,
 	}
 }
 
 func quickSizes() sizes {
 	return sizes{
-		measure: 50 * time.Millisecond, expire: 200, files: 100, records: []int{1000, 2000}, days: 3, perDay: 100, keys: 10_000,
+		rounds: 1, measure: 50 * time.Millisecond, expire: 200, files: 100, records: []int{1000, 2000}, days: 3, perDay: 100, keys: 10_000,
 	}
 }
 
