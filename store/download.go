@@ -260,15 +260,19 @@ func (d *Download) Settle(ctx context.Context, delivered, doubtful []Span) error
 // spent with it. (A file that is spent ends within usedGrace, which is told
 // then.)
 func (d *Download) emit(tx Tx, now time.Time, f *found, u *usesRec) error {
+	email, err := emailOf(tx, d.share)
+	if err != nil {
+		return err
+	}
 	r := &eventRec{
-		Event:   Event{Type: FileDownloaded, Owner: f.owner(), Name: f.file.name, Size: f.file.size, SHA256: f.file.sha, Count: 1},
+		Event:   Event{Type: FileDownloaded, Owner: f.owner(), Name: f.file.name, Size: f.file.size, SHA256: f.file.sha, Count: 1, Email: email},
 		session: f.sessionKey, file: f.fileKey, token: f.tokenKey, share: d.share,
 	}
 	if err := d.s.emit(tx, now, r); err != nil {
 		return err
 	}
 	if !d.share.zero() && d.s.eventful() {
-		if err := d.s.emitTaken(tx, now, taken{f.sessionKey, d.share, d.confirm}, []string{f.file.name}, 1); err != nil {
+		if err := d.s.emitTaken(tx, now, taken{f.sessionKey, d.share, d.confirm}, []string{f.file.original}, 1); err != nil {
 			return err
 		}
 	}

@@ -29,6 +29,9 @@ const (
 	InvitationExpired EventType = "invitation.expired"
 	InvitationClosed  EventType = "invitation.closed" // by its owner
 
+	InvitationVisited  EventType = "invitation.visited"  // who is invited has looked where to upload
+	InvitationReminded EventType = "invitation.reminded" // by its owner
+
 	// A transfer is a session that is complete, or of which somebody was told.
 	TransferAvailable  EventType = "transfer.available"  // its recipients can have it
 	TransferSent       EventType = "transfer.sent"       // a recipient is told of it

@@ -277,10 +277,10 @@ func (s *Store) Invite(ctx context.Context, c Caller, spec InvitationSpec) (out 
 		if err := tx.Put(IndexRecords, entry(list, key), nil, time.Time{}); err != nil {
 			return err
 		}
-		if err := s.emitInvitation(tx, now, InvitationCreated, key, rec); err != nil {
+		if err := s.putInvitation(tx, key, rec); err != nil {
 			return err
 		}
-		return s.putInvitation(tx, key, rec)
+		return s.emitInvitation(tx, now, InvitationCreated, key, rec)
 	})
 	if err != nil {
 		return nil, err
@@ -414,6 +414,44 @@ func (s *Store) PatchInvitation(ctx context.Context, c Caller, id string, spec I
 	return out, err
 }
 
+// RemindInvited reminds who is invited by an invitation of the caller's. It
+// refuses with Invalid without Options.Notices.
+func (s *Store) RemindInvited(ctx context.Context, c Caller, id string) error {
+	if err := s.permit(c, toOwn, nil); err != nil {
+		return err
+	}
+	if s.o.Notices == nil {
+		return errNoNotices()
+	}
+	return s.update(ctx, func(tx Tx) error {
+		key, rec, err := s.myInvitation(tx, c, id)
+		if err != nil {
+			return err
+		}
+		now := s.now()
+		if err := rec.open(now); err != nil {
+			return err
+		}
+		return s.emitInvitation(tx, now, InvitationReminded, key, rec)
+	})
+}
+
+// Visited tells that who is invited has looked where to upload. Where nobody
+// wants events it costs nothing.
+func (s *Store) Visited(ctx context.Context, secret string) error {
+	if !s.eventful() {
+		return nil
+	}
+	return s.update(ctx, func(tx Tx) error {
+		now := s.now()
+		key, rec, err := s.findInvitation(tx, secret, now)
+		if err != nil {
+			return err
+		}
+		return s.emitInvitation(tx, now, InvitationVisited, key, rec)
+	})
+}
+
 // CloseInvitation withdraws an invitation: it is good for nothing more from now
 // on. What was uploaded by it stays. One that is over already stays as it is.
 func (s *Store) CloseInvitation(ctx context.Context, c Caller, id string) (out *Invitation, err error) {
@@ -428,10 +466,10 @@ func (s *Store) CloseInvitation(ctx context.Context, c Caller, id string) (out *
 		now := s.now()
 		if rec.state(now) == InviteOpen {
 			rec.reason, rec.ended = deleted, now
-			if err := s.emitInvitation(tx, now, InvitationClosed, key, rec); err != nil {
+			if err := s.putInvitation(tx, key, rec); err != nil {
 				return err
 			}
-			if err := s.putInvitation(tx, key, rec); err != nil {
+			if err := s.emitInvitation(tx, now, InvitationClosed, key, rec); err != nil {
 				return err
 			}
 		}
@@ -491,10 +529,10 @@ func (s *Store) forgetInvitations(ctx context.Context, _ *PurgeResult, limit int
 func (s *Store) purgeInvitation(tx Tx, key Key, rec *invitationRec, now time.Time) error {
 	if rec.reason == alive {
 		rec.reason, rec.ended = expired, rec.expires
-		if err := s.emitInvitation(tx, now, InvitationExpired, key, rec); err != nil {
+		if err := s.putInvitation(tx, key, rec); err != nil {
 			return err
 		}
-		return s.putInvitation(tx, key, rec)
+		return s.emitInvitation(tx, now, InvitationExpired, key, rec)
 	}
 	if err := unnumber(tx, rec.sequence, rec.number, key); err != nil {
 		return err

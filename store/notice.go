@@ -13,8 +13,8 @@ import (
 type Notice struct {
 	To     Recipient
 	Letter Letter
-	// Quiet is for how long the same kind of notice about the same share is not
-	// repeated to the same recipient; 0 = it always is.
+	// Quiet is for how long the same kind of notice about the same share or
+	// invitation is not repeated to the same recipient; 0 = it always is.
 	Quiet time.Duration
 }
 
@@ -161,7 +161,7 @@ func (s *Store) notices(tx Tx, now time.Time, key Key, about *About, doc []byte)
 	}
 	for _, n := range all {
 		if n.Quiet > 0 {
-			again := n.To.Channel + "\x00" + n.To.Name + "\x00" + n.Letter.Kind + "\x00" + string(about.rec.share[:])
+			again := n.To.Channel + "\x00" + n.To.Name + "\x00" + n.Letter.Kind + "\x00" + string(about.rec.share[:]) + string(about.rec.invitation[:])
 			if first, err := once(tx, now, "notice", again, n.Quiet); err != nil || !first {
 				if err != nil {
 					return err

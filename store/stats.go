@@ -134,7 +134,7 @@ func (t *tally) flush(ctx context.Context) error {
 			if !key.share.zero() {
 				by := taken{rec.session, key.share, key.confirm}
 				had[by] += c.n
-				names[by] = append(names[by], rec.name)
+				names[by] = append(names[by], rec.original)
 			}
 		}
 		if !t.s.eventful() {
@@ -160,8 +160,12 @@ func (t *tally) count(tx Tx, key tallyKey, c tallied, rec *fileRec) error {
 	if err := putUses(tx, key.file, u); err != nil || c.n == c.told {
 		return err
 	}
+	email, err := emailOf(tx, key.share)
+	if err != nil {
+		return err
+	}
 	return t.s.emit(tx, t.s.now(), &eventRec{
-		Event:   Event{Type: FileDownloaded, Owner: rec.owner, Name: rec.name, Size: rec.size, SHA256: rec.sha, Count: c.n - c.told},
+		Event:   Event{Type: FileDownloaded, Owner: rec.owner, Name: rec.name, Size: rec.size, SHA256: rec.sha, Count: c.n - c.told, Email: email},
 		session: rec.session, file: key.file, share: key.share,
 	})
 }

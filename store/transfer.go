@@ -79,6 +79,8 @@ func (s *Store) Audit(ctx context.Context, c Caller, session string) error {
 	return s.tellOf(ctx, c, session, "", TransferAudited)
 }
 
+func errNoNotices() *Error { return Refuse(Invalid, "nobody is sent mail here") }
+
 // tellOf writes an event that is nothing but a reason for notices. It refuses
 // with Conflict where the session was not handed over yet, and with Invalid
 // without Options.Notices.
@@ -87,7 +89,7 @@ func (s *Store) tellOf(ctx context.Context, c Caller, session, share string, t E
 		return err
 	}
 	if s.o.Notices == nil {
-		return Refuse(Invalid, "nobody is sent mail here")
+		return errNoNotices()
 	}
 	return s.update(ctx, func(tx Tx) error {
 		key, rec, err := s.mySession(tx, c, toRule, session)
@@ -108,6 +110,19 @@ func (s *Store) tellOf(ctx context.Context, c Caller, session, share string, t E
 		}
 		return s.emit(tx, s.now(), e)
 	})
+}
+
+// emailOf is the address of whom a share is for; empty: there is no share, or
+// none is known.
+func emailOf(tx Tx, share Key) (string, error) {
+	if share.zero() {
+		return "", nil
+	}
+	h, err := getShare(tx, share)
+	if err != nil || h == nil {
+		return "", err
+	}
+	return h.email, nil
 }
 
 // taken is what the holder of a share has downloaded.
