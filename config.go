@@ -111,6 +111,7 @@ type Config struct {
 		Timeout      Duration        `mapstructure:"timeout"`
 		GiveUp       Duration        `mapstructure:"give_up"`
 	} `mapstructure:"webhooks"`
+	Mail MailConfig `mapstructure:"mail"`
 	APIs struct {
 		FileSender   FileSenderConfig `mapstructure:"filesender"`
 		ExtraHorizon struct {

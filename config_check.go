@@ -49,6 +49,7 @@ func (c *Config) check(failed map[string]bool) []error {
 	c.checkClients(k)
 	c.checkOpenTera(k)
 	c.checkWebhooks(k)
+	c.checkMail(k)
 	c.checkFileSender(k)
 
 	k.duration("server.shutdown_grace", c.Server.ShutdownGrace, 0)

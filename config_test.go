@@ -141,6 +141,15 @@ apis: {tus: {enabled: false}}
 func TestProblems(t *testing.T) {
 	for _, test := range []struct{ yaml, env, want string }{
 		{"server: {lisen: x}", "", "server.lisen: unknown key"},
+		{"mail: {server: 'mail.example.com:587', from: a@example.com}", "", "server.public_url: "},
+		{"server: {public_url: 'https://a'}\nmail: {server: mail.example.com, from: a@example.com}", "", "mail.server: host:port is expected"},
+		{"server: {public_url: 'https://a'}\nmail: {server: 'mail.example.com:587', from: nobody}", "", "mail.from: an address is expected"},
+		{"server: {public_url: 'https://a'}\nmail: {server: 'mail.example.com:587', from: a@example.com, tls: ssl}", "", "mail.tls: starttls, tls or none is expected"},
+		{"server: {public_url: 'https://a'}\nmail: {server: 'mail.example.com:587', from: a@example.com, tls: none, user: u, password: p}", "", "mail.tls: none would send the password"},
+		{"server: {public_url: 'https://a'}\nmail: {server: 'mail.example.com:587', from: a@example.com, user: u}", "", "mail.user and password belong together"},
+		{"server: {public_url: 'https://a'}\nmail: {server: 'mail.example.com:587', from: a@example.com, user: u, password_file: /nowhere}", "", "mail.password_file: "},
+		{"server: {public_url: 'https://a'}\nmail: {server: 'mail.example.com:587', from: a@example.com, templates: /nowhere}", "", "mail.templates: "},
+		{"mail: {timeout: 0}", "", "mail.timeout: 0s: at least 1s"},
 		{"servr: {listen: x}", "", "servr.listen: unknown key"},
 		{"'': 1", "", `"": unknown key`},
 		{"':0': 1", "", `":0": unknown key`},

@@ -50,8 +50,15 @@ func serve(ctx context.Context, c *Config, stderr io.Writer, signals <-chan os.S
 	}
 	defer stopping("the backends", b.close)
 
+	// Accounts, before the engine: it asks whose address is which.
+	accounts, admin, err := newAccounts(c, log)
+	if err != nil {
+		return err
+	}
+
 	// Engine.
 	o := c.storeOptions(log)
+	o.Notices = c.notices(accounts)
 	o.Free = b.free
 	engine, err := store.New(ctx, b.records, b.blobs, o)
 	if err != nil {
@@ -61,7 +68,7 @@ func serve(ctx context.Context, c *Config, stderr io.Writer, signals <-chan os.S
 
 	// Handler.
 	registry := prometheus.NewRegistry()
-	handler, admin, err := newHandler(c, engine, registry, log)
+	handler, err := newHandler(c, engine, accounts, registry, log)
 	if err != nil {
 		return err
 	}
@@ -125,8 +132,8 @@ func serve(ctx context.Context, c *Config, stderr io.Writer, signals <-chan os.S
 	return nil
 }
 
-// newHandler makes the whole face of the engine, and the account of a first start.
-func newHandler(c *Config, engine *store.Store, registry *prometheus.Registry, log *slog.Logger) (http.Handler, *firstAccount, error) {
+// newAccounts makes the accounts, and that of a first start.
+func newAccounts(c *Config, log *slog.Logger) (*server.Accounts, *firstAccount, error) {
 	users, admin, err := c.accounts()
 	if err != nil {
 		return nil, nil, err
@@ -138,20 +145,25 @@ func newHandler(c *Config, engine *store.Store, registry *prometheus.Registry, l
 	if err != nil {
 		return nil, nil, &configError{[]error{fmt.Errorf("auth: %w", err)}}
 	}
+	return accounts, admin, nil
+}
+
+// newHandler makes the whole face of the engine.
+func newHandler(c *Config, engine *store.Store, accounts *server.Accounts, registry *prometheus.Registry, log *slog.Logger) (http.Handler, error) {
 	openTera, err := c.openTera(log)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	docs, err := server.Docs()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	return server.New(engine, server.Options{
 		Prefixes: c.Server.Prefixes, PublicURL: c.Server.PublicURL, TrustedProxies: c.trustedProxies(),
 		IdleTimeout: time.Duration(c.Limits.IdleTimeout), InlineTypes: c.Downloads.InlineTypes,
 		Tus: c.APIs.Tus.Enabled, Molgenis: c.APIs.Molgenis.Enabled, ExtraHorizon: c.extraHorizon(), FileSender: c.fileSender(), OpenTera: openTera,
 		Auth: accounts, Docs: docs, Log: log, Registerer: registry, Gatherer: registry, Version: buildVersion(),
-	}), admin, nil
+	}), nil
 }
 
 // makeDir creates the data directory, for us only.

@@ -86,6 +86,7 @@ type EventData struct {
 	FileID    string `json:"file_id,omitempty"`
 	TokenID   string `json:"token_id,omitempty"`
 	InviteID  string `json:"invitation_id,omitempty"` // of a session: by which it was made
+	Recipient string `json:"recipient,omitempty"`     // address of whom it happened to, or by whom
 	Name      string `json:"name,omitempty"`          // of the file, else of the session
 	Size      *int64 `json:"size,omitempty"`          // of the file, bytes
 	SHA256    string `json:"sha256,omitempty"`

@@ -101,7 +101,7 @@ func (s *server) linkNext(w http.ResponseWriter, r *http.Request, next string) {
 // Event is e on the wire: for GET /events, and for webhooks.
 func Event(e *store.Event) api.Event {
 	o := api.Event{ID: e.ID, Type: string(e.Type), Timestamp: api.Time{Time: e.Time}, Data: api.EventData{
-		Owner: e.Owner, SessionID: e.Session, FileID: e.File, TokenID: e.Token, InviteID: e.Invitation, Name: e.Name, SHA256: hex.EncodeToString(e.SHA256), Count: e.Count,
+		Owner: e.Owner, SessionID: e.Session, FileID: e.File, TokenID: e.Token, InviteID: e.Invitation, Recipient: e.Email, Name: e.Name, SHA256: hex.EncodeToString(e.SHA256), Count: e.Count,
 	}}
 	if e.File != "" {
 		o.Data.Size = &e.Size

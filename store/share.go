@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 )
 
@@ -29,7 +28,7 @@ type Share struct {
 
 // ShareSpec is what is said of a new share.
 type ShareSpec struct {
-	Email    string // at most 254 bytes
+	Email    string // an address (see IsAddress), or empty
 	Message  string // at most 4096 bytes
 	Attrs    map[string]string
 	Sequence string
@@ -43,11 +42,8 @@ type ShareSpec struct {
 	Send bool
 }
 
-// Bounds of what is said of a share.
-const (
-	maxEmail   = 254
-	maxMessage = 4096
-)
+// maxMessage is the most bytes of a message to a share's holder.
+const maxMessage = 4096
 
 // mostShares is how many shares a session may have.
 const mostShares = 1000
@@ -157,8 +153,11 @@ func (s *Store) CreateShares(ctx context.Context, c Caller, session string, spec
 				return RefuseCause(Invalid, fmt.Sprintf("too many recipients: at most %d", most), ErrShares)
 			}
 			h := &shareRec{session: key, created: now, sequence: spec.Sequence, email: spec.Email, message: spec.Message}
-			if len(h.email) > maxEmail || len(h.message) > maxMessage || !utf8.ValidString(h.email+h.message) || strings.ContainsFunc(h.email, unicode.IsControl) {
-				return Refuse(Invalid, "bad address, or message of more than 4096 bytes")
+			if h.email != "" && !IsAddress(h.email) {
+				return Refuse(Invalid, "email is no address")
+			}
+			if len(h.message) > maxMessage || !utf8.ValidString(h.message) {
+				return Refuse(Invalid, fmt.Sprintf("message is too long: at most %d bytes", maxMessage))
 			}
 			if h.attrs, err = mergeAttrs(nil, spec.Attrs); err != nil {
 				return err

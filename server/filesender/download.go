@@ -244,6 +244,7 @@ func (a *api) download(w http.ResponseWriter, r *http.Request) error {
 			wanted = append(wanted, all[i])
 		}
 	}
+	c.Confirm = q.Get("notify_upon_completion") == "1" || q.Get("notify_upon_completion") == "true"
 	w.Header().Set("Cache-Control", "private, no-store, no-transform")
 	format := q.Get("archive_format")
 	if len(wanted) == 1 && format == "" {

@@ -102,6 +102,8 @@ func New(h dialect.Host, o Options) dialect.API {
 			dialect.Route{Path: rest + "/transfer/fileids", Get: a.fileIDs(false)},
 			dialect.Route{Path: rest + "/transfer/{id:[0-9]+}", Get: a.getTransfer, Put: a.putTransfer, Delete: a.deleteTransfer},
 			dialect.Route{Path: rest + "/transfer/{id:[0-9]+}/options", Get: a.transferOptions},
+			dialect.Route{Path: rest + "/transfer/{id:[0-9]+}/auditlog", Get: a.auditLog},
+			dialect.Route{Path: rest + "/transfer/{id:[0-9]+}/auditlog/mail", Get: a.auditMail},
 			dialect.Route{Path: rest + "/transfer/{id:[0-9]+}/recipient", Post: a.postRecipient},
 			dialect.Route{Path: rest + "/recipient/{id:[0-9]+}", Get: a.getRecipient, Put: a.putRecipient, Delete: a.deleteRecipient},
 			dialect.Route{Path: rest + "/guest", Get: a.listGuests, Post: a.postGuest},

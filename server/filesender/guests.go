@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"strconv"
-	"time"
 
 	"fileshare/server/reply"
 	"fileshare/store"
@@ -13,10 +12,7 @@ import (
 // Guests: users invite somebody to upload, with a link that has a voucher in it
 // (contract §7). A guest is an invitation, its voucher the secret of that.
 
-const (
-	attrTransferOptions = "filesender.transfer-options"
-	attrReminded        = "filesender.reminded"
-)
+const attrTransferOptions = "filesender.transfer-options"
 
 // newGuest is the body of POST /guest.
 type newGuest struct {
@@ -157,7 +153,7 @@ func (a *api) getGuest(w http.ResponseWriter, r *http.Request) error {
 	return reply.JSON(w, a.guestOf(r, in))
 }
 
-// putGuest notes that the guest is to be reminded; the reminder is a mail.
+// putGuest reminds a guest.
 func (a *api) putGuest(w http.ResponseWriter, r *http.Request) error {
 	c, body, in, err := a.myGuest(r)
 	if err != nil {
@@ -169,8 +165,7 @@ func (a *api) putGuest(w http.ResponseWriter, r *http.Request) error {
 	if err := json.Unmarshal(body, &said); err != nil || !bool(said.Remind) {
 		return fault(http.StatusBadRequest, "rest_missing_parameter")
 	}
-	in, err = a.Store.PatchInvitation(r.Context(), c.Caller, in.ID, store.InvitationSpec{Attrs: &map[string]string{attrReminded: time.Now().UTC().Format(time.RFC3339)}})
-	if err != nil {
+	if err := a.mailed(a.Store.RemindInvited(r.Context(), c.Caller, in.ID)); err != nil {
 		return err
 	}
 	return reply.JSON(w, a.guestOf(r, in))

@@ -81,7 +81,7 @@ func (a *api) getRecipient(w http.ResponseWriter, r *http.Request) error {
 
 // putRecipient reminds a recipient.
 func (a *api) putRecipient(w http.ResponseWriter, r *http.Request) error {
-	_, body, h, s, err := a.receiver(r)
+	c, body, h, s, err := a.receiver(r)
 	if err != nil {
 		return err
 	}
@@ -92,7 +92,9 @@ func (a *api) putRecipient(w http.ResponseWriter, r *http.Request) error {
 		return &faultError{http.StatusBadRequest, "rest_bad_parameter", err.Error()}
 	}
 	if bool(in.Remind) {
-		return fault(http.StatusNotImplemented, "rest_method_not_implemented")
+		if err := a.mailed(a.Store.Remind(r.Context(), c.Caller, s.ID, h.ID)); err != nil {
+			return err
+		}
 	}
 	return reply.JSON(w, a.recipientOf(r, s, h))
 }

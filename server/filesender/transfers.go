@@ -315,7 +315,9 @@ func (a *api) putTransfer(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	case bool(in.Remind):
-		return fault(http.StatusNotImplemented, "rest_method_not_implemented")
+		if err := a.mailed(a.Store.Remind(r.Context(), c.Caller, s.ID, "")); err != nil {
+			return err
+		}
 	default:
 		return fault(http.StatusBadRequest, "rest_missing_parameter")
 	}

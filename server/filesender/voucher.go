@@ -99,6 +99,9 @@ func (a *api) upload(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return a.problem(w, err, "The invitation was withdrawn or used, or its time is over. Ask for a new one.")
 	}
+	if err := a.Store.Visited(r.Context(), voucher); err != nil {
+		return err
+	}
 	csrf := a.tokenFor(csrfPurpose, voucher)
 	site, err := url.Parse(a.siteURL(r))
 	if err != nil {

@@ -105,10 +105,10 @@ func testNotices(t *testing.T, open Pair) {
 			t.Errorf("%s: %q, want %q", what, got, want)
 		}
 	}
-	r1, owner := add("r1", false), alice.Name
+	r1, owner := add("r1@x", false), alice.Name
 	told("not complete")
 	e.want(e.Remind(e.ctx(), alice, s.ID, ""), store.Conflict, "the session was not sent yet")
-	if err := e.DeleteShare(e.ctx(), alice, s.ID, add("r0", false).ID); err != nil {
+	if err := e.DeleteShare(e.ctx(), alice, s.ID, add("r0@x", false).ID); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
@@ -116,9 +116,9 @@ func testNotices(t *testing.T, open Pair) {
 			t.Fatal(err)
 		}
 	}
-	told("complete", "transfer.available "+owner+": a.txt", "transfer.available r1", "transfer.sent "+owner+": a.txt", "transfer.sent r1")
-	r2 := add("r2", false)
-	told("later", "transfer.sent "+owner+": a.txt", "transfer.sent r2")
+	told("complete", "transfer.available "+owner+": a.txt", "transfer.available r1@x", "transfer.sent "+owner+": a.txt", "transfer.sent r1@x")
+	r2 := add("r2@x", false)
+	told("later", "transfer.sent "+owner+": a.txt", "transfer.sent r2@x")
 
 	// Downloads: of a link each, the owner is told of one link once an hour.
 	ref := store.Ref{Session: s.ID, File: f.ID}
@@ -129,24 +129,24 @@ func testNotices(t *testing.T, open Pair) {
 	}
 	e.Close() // writes the tally
 	e.boot()
-	told("downloads", "transfer.downloaded "+owner+": a.txt a.txt", "transfer.downloaded "+owner+": a.txt a.txt", "transfer.downloaded r1", "transfer.downloaded r1: asked", "transfer.downloaded r2")
+	told("downloads", "transfer.downloaded "+owner+": a.txt a.txt", "transfer.downloaded "+owner+": a.txt a.txt", "transfer.downloaded r1@x", "transfer.downloaded r1@x: asked", "transfer.downloaded r2@x")
 	if _, err := e.fetch(store.Caller{Share: r1.ID}, ref, 0, 3); err != nil {
 		t.Fatal(err)
 	}
 	e.Close()
 	e.boot()
-	told("again", "transfer.downloaded r1")
+	told("again", "transfer.downloaded r1@x")
 
 	if err := e.Remind(e.ctx(), alice, s.ID, r2.ID); err != nil {
 		t.Fatal(err)
 	}
-	told("remind one", "transfer.reminded "+owner+": a.txt", "transfer.reminded r2")
+	told("remind one", "transfer.reminded "+owner+": a.txt", "transfer.reminded r2@x")
 	e.want(e.Remind(e.ctx(), bob, s.ID, ""), store.Denied, "not yours")
 	e.want(e.Audit(e.ctx(), store.Caller{Share: r1.ID}, s.ID), store.Unauthenticated, "")
 	if err := e.DeleteShare(e.ctx(), alice, s.ID, r2.ID); err != nil {
 		t.Fatal(err)
 	}
-	told("withdrawn", "transfer.withdrawn "+owner+": a.txt", "transfer.withdrawn r2")
+	told("withdrawn", "transfer.withdrawn "+owner+": a.txt", "transfer.withdrawn r2@x")
 	past, err := e.SessionEvents(e.ctx(), alice, s.ID, store.EventQuery{Limit: 2})
 	if err != nil || len(past.Items) != 2 || past.Items[0].Type != store.SessionCreated {
 		t.Fatalf("%+v, %v", past, err)
@@ -161,22 +161,22 @@ func testNotices(t *testing.T, open Pair) {
 		t.Fatal(err)
 	}
 	e.purge()
-	told("closed", "transfer.closed "+owner+": a.txt", "transfer.closed r1") // and nothing of its files
+	told("closed", "transfer.closed "+owner+": a.txt", "transfer.closed r1@x") // and nothing of its files
 
 	// One that expires, and was sent without being complete.
 	if s, err = e.CreateSession(e.ctx(), alice, store.SessionSpec{TTL: new(time.Second)}); err != nil {
 		t.Fatal(err)
 	}
 	e.file(s.ID, []byte("abc"))
-	add("r3", true)
+	add("r3@x", true)
 	time.Sleep(1100 * time.Millisecond)
 	e.purge()
-	told("expired", "transfer.expired "+owner+": a.txt", "transfer.expired r3", "transfer.sent "+owner+": a.txt", "transfer.sent r3")
+	told("expired", "transfer.expired "+owner+": a.txt", "transfer.expired r3@x", "transfer.sent "+owner+": a.txt", "transfer.sent r3@x")
 	// One that was never a transfer.
 	if s, err = e.CreateSession(e.ctx(), alice, store.SessionSpec{TTL: new(time.Second)}); err != nil {
 		t.Fatal(err)
 	}
-	add("r4", false)
+	add("r4@x", false)
 	time.Sleep(1100 * time.Millisecond)
 	e.purge()
 	told("no transfer")
@@ -188,7 +188,7 @@ func testNotices(t *testing.T, open Pair) {
 	if s, err = e.CreateSession(e.ctx(), alice, store.SessionSpec{}); err != nil {
 		t.Fatal(err)
 	}
-	add("r5", true)
+	add("r5@x", true)
 	e.want(e.Remind(e.ctx(), alice, s.ID, ""), store.Invalid, "nobody is sent mail here")
 	if n := e.leftRecords(store.OutboxRecords); n != 0 {
 		t.Errorf("%d messages", n)

@@ -86,7 +86,7 @@ func testShareRules(t *testing.T, open Pair) {
 	e := start(t, open, store.Options{})
 	tok, _ := e.token([]byte("abc"), 1)
 	spec := func(name string) store.ShareSpec {
-		return store.ShareSpec{Email: name, Sequence: "x", Distinct: true, Most: 3}
+		return store.ShareSpec{Email: name + "@x", Sequence: "x", Distinct: true, Most: 3}
 	}
 	first, err := e.CreateShares(e.ctx(), alice, tok.Session, []store.ShareSpec{spec("a"), spec("b"), spec("A")})
 	if err != nil || len(first) != 3 || first[2].ID != first[0].ID || first[1].ID == first[0].ID {

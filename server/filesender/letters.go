@@ -1,0 +1,20 @@
+package filesender
+
+import (
+	"fileshare/server/dialect"
+	"fileshare/store"
+)
+
+// Sending is what a transfer says to its recipients; ok is false for a session
+// of another API.
+func Sending(s *store.Session) (out dialect.Sending, ok bool) {
+	return dialect.Sending{Subject: s.Attrs[attrSubject], Message: s.Attrs[attrMessage], Guest: s.Attrs[attrGuest],
+		Options: optionsIn(s.Attrs[attrOptions]), Link: "/?s=download&token="}, s.Attrs[attrStatus] != ""
+}
+
+// Inviting is what an invitation says to a guest; ok is false for one of another
+// API.
+func Inviting(in *store.Invitation) (out dialect.Sending, ok bool) {
+	return dialect.Sending{Subject: in.Name, Message: in.Message, Guest: in.Email, Options: optionsIn(in.Attrs[attrOptions]), Link: "/?s=upload&vid="},
+		in.Attrs[attrOptions] != ""
+}
