@@ -9,7 +9,6 @@ import (
 	"io"
 	"io/fs"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 )
@@ -138,10 +137,14 @@ func (m *mover) hold(ctx context.Context) (id []byte, err error) {
 func (m *mover) end(ctx context.Context) error {
 	err := m.from.Records.Update(ctx, func(tx Tx) error {
 		source, err := getMark(tx)
-		if err != nil || source == nil || !bytes.Equal(source.id, m.mark.id) {
-			return err // it was done before
-		}
-		if m.o.Keep {
+		switch {
+		case err != nil:
+			return err
+		case source == nil && m.o.Keep: // it was done before
+			return nil
+		case source == nil || !bytes.Equal(source.id, m.mark.id):
+			return errors.New("the source was released meanwhile, and may have changed: empty the target and begin anew")
+		case m.o.Keep:
 			return tx.Delete(MetaRecords, markID)
 		}
 		return (&mark{role: left, id: source.id, since: time.Now()}).put(tx)
@@ -390,8 +393,8 @@ func empty(ctx context.Context, to Backend, same bool) error {
 
 // sameBlobs tells whether two blobs are the same place, whatever it is called.
 func sameBlobs(ctx context.Context, a, b Blobs) (same bool, err error) {
-	key := "probe" + strings.ToLower(rand.Text())
-	if _, err := a.Put(ctx, key, strings.NewReader("probe"), 5); err != nil {
+	key := run{key: newKey(time.Now())}.blob(0) // a sweep finds it, if we die
+	if _, err := a.Put(ctx, key, bytes.NewReader([]byte("probe")), 5); err != nil {
 		return false, fmt.Errorf("write a probe: %w", err)
 	}
 	r, err := b.Open(ctx, key, 0, 5)

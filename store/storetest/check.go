@@ -2,9 +2,11 @@ package storetest
 
 import (
 	"bytes"
+	"context"
 	"encoding/hex"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -270,4 +272,49 @@ func testCheckLeft(t *testing.T, open Pair) {
 	if _, err := e.File(e.ctx(), alice, store.Ref{File: f.ID}); err != nil {
 		t.Error(err)
 	}
+}
+
+// testCheckBeside: a repair beside a daemon at work finds nothing and harms nothing.
+func testCheckBeside(t *testing.T, open Pair) {
+	o := store.Options{Inline: 1000}
+	e := over(t, open, o)
+	node, err := store.New(e.ctx(), e.records, e.blobs, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Store = node
+	t.Cleanup(func() { node.Close() })
+	ctx, cancel := context.WithCancel(e.ctx())
+	var load sync.WaitGroup
+	for range 3 {
+		load.Go(func() {
+			for ctx.Err() == nil {
+				keep, drop := e.upload(random(3000), store.FileSpec{TTL: new(time.Hour)}), e.upload(random(3000), store.FileSpec{Tags: &[]string{"red"}})
+				ref := e.begin(4000, false)
+				e.append(ref, 0, random(1500))
+				e.append(ref, 1500, random(2500))
+				if err := e.DeleteFile(e.ctx(), alice, store.Ref{File: drop.ID}); err != nil {
+					t.Error(err)
+				}
+				if _, err := e.fetch(link, store.Ref{File: keep.ID}, 0, 3000); err != nil {
+					t.Error(err)
+				}
+				e.purge()
+			}
+		})
+	}
+	b := e.backend()
+	b.Exclusive = false
+	for range 20 {
+		_, err := store.Check(e.ctx(), b, store.CheckOptions{Deep: true, Repair: true, MinAge: time.Hour, Found: func(p store.Problem) { t.Errorf("%+v", p) }})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	cancel()
+	load.Wait()
+	if err := node.Close(); err != nil {
+		t.Error(err)
+	}
+	e.sound()
 }
