@@ -121,7 +121,8 @@ Promise.all(['/health', daemon + '/health'].map(u => fetch(u, {mode: 'no-cors'})
 	})
 	t.Run("tus", func(t *testing.T) { testTusPage(t, bin) })
 	t.Run("MOLGENIS", func(t *testing.T) { testMolgenisPage(t, bin) })
-	t.Run("FileSender guest", func(t *testing.T) { testGuestPage(t) })
+	t.Run("FileSender guest", testGuestPage)
+	t.Run("invitation", testInvitePage)
 }
 
 // molgenisUpload is the example of MOLGENIS' documentation, as it is printed

@@ -2,10 +2,13 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"net/http"
 	"strconv"
 	"strings"
 	"testing"
+
+	"fileshare/api"
 )
 
 // visitPage is for pages of the daemon's own, as they are served, with their
@@ -146,7 +149,7 @@ async function main() {
 	const open = w.XMLHttpRequest.prototype.open
 	w.XMLHttpRequest.prototype.send = send
 	w.XMLHttpRequest.prototype.open = function (method, url) {
-		open.call(this, method, n++ === 4 ? '/rest.php/nothing' : url)
+		open.call(this, method, n++ === 4 ? url.replace('roundtriptoken=', 'roundtriptoken=x') : url)
 	}
 	w.el('form').requestSubmit()
 	await until('refused', () => w.el('problem').textContent)
@@ -157,7 +160,7 @@ async function main() {
 }
 main().then(report)
 </script>`, nil)
-	want = `{"focus":"send","problem":"rest_endpoint_missing What was sent is kept; you can go on.","button":"Go on","problems":[]}`
+	want = `{"focus":"send","problem":"rest_roundtrip_token_invalid What was sent is kept; you can go on.","button":"Go on","problems":[]}`
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
@@ -169,5 +172,61 @@ main().then(report)
 	a, err := d.try(t.Context(), "GET", "/?s=upload&vid="+g.Token, nil)
 	if err != nil || a.status != http.StatusGone || strings.Contains(string(a.body), "<script") {
 		t.Errorf("%v %s", err, a.body)
+	}
+}
+
+// testInvitePage sends files by the page of an invitation of our own, resumably
+// and where that is switched off.
+func testInvitePage(t *testing.T) {
+	for _, tus := range []string{"true", "false"} {
+		d := e2eStart(t, t.TempDir(), "APIS_TUS_ENABLED="+tus)
+		var in api.Invitation
+		a := d.do("POST", "/invitations", strings.NewReader("name=Slides&max_uses=1&max_size=30000000"), "Content-Type", "application/x-www-form-urlencoded")
+		if err := json.Unmarshal(a.body, &in); err != nil || a.status != http.StatusCreated {
+			t.Fatalf("%v %s", err, a.body)
+		}
+		got := browse(t, "http://"+d.addr, visitPage+`<script>
+async function main() {
+	const w = await visit('/invite/`+in.Token+`')
+	choose(w, file(w, 'too large', 31000000))
+	const large = [w.el('problem').textContent, w.el('send').disabled]
+	w.document.querySelector('#list button').click()
+	choose(w, file(w, 'größe.bin', 20000000), file(w, 'a.txt', 5), file(w, 'empty', 0))
+	w.el('subject').value = 'The slides'
+	breaking(w)
+	w.el('form').requestSubmit()
+	await until('sent', () => w.document.title === 'Your files were sent')
+	return {large, broken: w.broken > 0, problems: w.problems, asks: !!w.el('to') || !!w.el('note')}
+}
+main().then(report)
+</script>`, nil)
+		if want := `{"large":["These files are too large: at most 28.6 MiB can be sent.",true],"broken":true,"problems":[],"asks":false}`; got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+		var brought api.List[api.Session]
+		var files []api.File
+		get := func(path string, out any) {
+			t.Helper()
+			a := d.do("GET", path, nil)
+			if err := json.Unmarshal(a.body, out); err != nil {
+				t.Fatalf("%v in %s", err, a.body)
+			}
+		}
+		get("/invitations/"+in.ID, &in)
+		get("/invitations/"+in.ID+"/sessions", &brought)
+		if in.State != "USED" || len(brought.Items) != 1 || brought.Items[0].Name != "The slides" || brought.Items[0].CompletedAt == nil {
+			t.Fatalf("%+v %+v", in, brought)
+		}
+		get("/sessions/"+brought.Items[0].ID+"/files", &files)
+		if len(files) != 3 {
+			t.Errorf("%+v", files)
+		}
+		sizes := map[string]int{"größe.bin": 20000000, "a.txt": 5, "empty": 0}
+		for _, f := range files {
+			a := d.do("GET", "/sessions/"+brought.Items[0].ID+"/files/"+f.ID, nil)
+			if !bytes.Equal(a.body, pattern(sizes[f.Name])) {
+				t.Errorf("%s: %d bytes", f.Name, len(a.body))
+			}
+		}
 	}
 }

@@ -42,16 +42,50 @@ type File struct {
 	URL          string   `json:"url"`
 }
 
-// Session is a container of files.
+// Session is a container of files. InvitationID is nil for one that its owner
+// made, CompletedAt until it was said that all is there.
 type Session struct {
+	ID           string  `json:"id"`
+	Name         string  `json:"name"`
+	TTL          int64   `json:"ttl"` // seconds
+	Owner        string  `json:"owner"`
+	InvitationID *string `json:"invitation_id"`
+	CreatedAt    Time    `json:"created_at"`
+	UpdatedAt    Time    `json:"updated_at"`
+	CompletedAt  *Time   `json:"completed_at"`
+	ExpiresAt    Time    `json:"expires_at"`
+	URL          string  `json:"url"`
+}
+
+// Invitation lets somebody without an account upload, as its owner sees it.
+// Whoever knows Token is invited; UploadURL is a page for people that has it.
+type Invitation struct {
 	ID        string `json:"id"`
-	Name      string `json:"name"`
-	TTL       int64  `json:"ttl"` // seconds
+	Token     string `json:"token"`
 	Owner     string `json:"owner"`
+	Email     string `json:"email"`
+	Name      string `json:"name"`
+	Message   string `json:"message"`
+	State     string `json:"state"`     // OPEN, USED, CLOSED or EXPIRED
+	Uses      int64  `json:"uses"`      // sessions that were completed
+	MaxUses   int64  `json:"max_uses"`  // 0 = no limit, as the next two
+	MaxFiles  int64  `json:"max_files"` // of a session
+	MaxSize   int64  `json:"max_size"`  // bytes of all files of a session
 	CreatedAt Time   `json:"created_at"`
-	UpdatedAt Time   `json:"updated_at"`
+	UsedAt    *Time  `json:"used_at"`
 	ExpiresAt Time   `json:"expires_at"`
 	URL       string `json:"url"`
+	UploadURL string `json:"upload_url"`
+}
+
+// Invite is an invitation as who is invited sees it.
+type Invite struct {
+	From      string `json:"from"`
+	Name      string `json:"name"`
+	Message   string `json:"message"`
+	MaxFiles  int64  `json:"max_files"`
+	MaxSize   int64  `json:"max_size"`
+	ExpiresAt Time   `json:"expires_at"`
 }
 
 // Token is a capability to download one file, or to see or manage it. Token
@@ -118,6 +152,10 @@ type Error struct {
 // TokenHeader is a header by which a request presents the id of a token: it may
 // then do with the token's file what the token's access allows.
 const TokenHeader = "X-Fileshare-Token"
+
+// InvitationHeader is a header by which a request presents the token of an
+// invitation: it may then make sessions, put files into them, and complete them.
+const InvitationHeader = "X-Fileshare-Invitation"
 
 // AccessDownload is the access of a token that is a link to the bytes and no more.
 const AccessDownload = "download"

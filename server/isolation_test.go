@@ -186,7 +186,8 @@ func faces() map[string]face {
 				}
 			},
 		},
-		"filesender": fileSenderFace(),
+		"filesender":  fileSenderFace(),
+		"invitations": invitationFace(),
 		"molgenis": {
 			make: func(h *house, user, name string) ([]trespass, func() string) {
 				var m struct{ ID string }

@@ -38,11 +38,18 @@ func (s *server) file(r *http.Request, f *store.File) api.File {
 
 // session is e on the wire.
 func (s *server) session(r *http.Request, e *store.Session) api.Session {
-	return api.Session{
+	o := api.Session{
 		ID: e.ID, Name: e.Name, TTL: int64(e.TTL / time.Second), Owner: e.Owner,
 		CreatedAt: api.Time{Time: e.Created}, UpdatedAt: api.Time{Time: e.Updated}, ExpiresAt: api.Time{Time: e.Expires},
 		URL: s.links.base(r, state(r).prefix) + "/sessions/" + e.ID,
 	}
+	if e.Invitation != "" {
+		o.InvitationID = &e.Invitation
+	}
+	if !e.Completed.IsZero() {
+		o.CompletedAt = &api.Time{Time: e.Completed}
+	}
+	return o
 }
 
 // token is t on the wire.

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"fileshare/api"
 	"fileshare/server/dialect"
 	"fileshare/server/reply"
 	"fileshare/store"
@@ -144,6 +145,7 @@ func (s *server) cancelUpload(w http.ResponseWriter, r *http.Request) error {
 func (s *server) uploader(r *http.Request) (store.Caller, error) {
 	c, err := s.basic(r)
 	if err == nil {
+		c.Invite = r.Header.Get(api.InvitationHeader)
 		state(r).caller = c
 	}
 	return c, err

@@ -169,12 +169,17 @@ func (s *server) routes() *mux.Router {
 		{name: file, page: true, resumes: true, get: s.getFile, put: s.putFile, patch: s.patchFile, delete: s.deleteFile},
 		{name: files, get: s.listFiles, post: s.postFile},
 		{name: "/sessions", get: s.listSessions, post: s.postSession},
+		{name: session + "/complete", post: s.completeSession},
 		{name: session, get: s.getSession, post: s.postFile, patch: s.patchSession, delete: s.deleteSession},
 		{name: upload + "/info", get: s.fileInfo},
 		{name: upload + "/tokens/{tid}", page: true, get: s.getToken, delete: s.deleteToken},
 		{name: upload + "/tokens", get: s.listTokens, post: s.postToken},
 		{name: file + "/info", get: s.fileInfo},
 		{name: session + "/archive", get: s.archive},
+		{name: "/invitations", get: s.listInvitations, post: s.postInvitation},
+		{name: "/invitations/{id}", get: s.getInvitation, patch: s.patchInvitation, delete: s.deleteInvitation},
+		{name: "/invitations/{id}/sessions", get: s.invitationSessions},
+		{name: "/invite/{token}", open: true, page: true, get: s.invite},
 		{name: "/events", get: s.listEvents},
 		{name: "/backup", get: s.backup},
 		{name: "/health", open: true, get: s.health},
@@ -270,6 +275,7 @@ func (rt *route) call(w http.ResponseWriter, r *http.Request) error {
 	}
 	if rt.api == nil && !rt.open {
 		state(r).caller.Grant = r.Header.Get(api.TokenHeader)
+		state(r).caller.Invite = r.Header.Get(api.InvitationHeader)
 	}
 	return h(w, r)
 }

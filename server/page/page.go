@@ -85,7 +85,7 @@ func RenderShare(d Share) ([]byte, error) { return render("share.html", d) }
 
 // Upload is the page on which somebody who is invited sends files.
 type Upload struct {
-	Speaks               string // what its script speaks: filesender
+	Speaks               string // what its script speaks: filesender or native
 	Title, Message, From string // by who invites; may be empty
 	Left, Expires        string // time left, and the point in time
 	Base                 string // path of the addresses that the script calls

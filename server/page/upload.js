@@ -21,9 +21,10 @@
 	const complain = text => { $('problem').textContent = text }
 
 	class Refused extends Error {
-		constructor(message, again) {
+		constructor(message, again, status) {
 			super(message)
 			this.again = again // it may succeed later
+			this.status = status
 		}
 	}
 
@@ -48,7 +49,7 @@
 				let message = ''
 				try { message = JSON.parse(x.responseText).message } catch { /* no JSON, no message */ }
 				if (x.status === 0) reject(new Refused('The connection broke.', true))
-				else reject(new Refused(message || 'The server answered ' + x.status + '.', x.status >= 500 || x.status === 408 || x.status === 429))
+				else reject(new Refused(message || 'The server answered ' + x.status + '.', x.status >= 500 && x.status !== 501 || x.status === 408 || x.status === 429, x.status))
 			}
 			flying.add(x)
 			x.send(body)
@@ -107,6 +108,71 @@
 				finish: item => json('PUT', at('/file/' + item.remote.id, of(item)), headers, {complete: true}),
 				complete: () => json('PUT', at('/transfer/' + begun.id, {roundtriptoken: begun.roundtriptoken}), headers, {complete: true}),
 				cancel: () => call('DELETE', at('/transfer/' + begun.id, {roundtriptoken: begun.roundtriptoken}), headers),
+			}
+		},
+		// A session; its files one by one in pieces, by tus, or where the server has
+		// none of that as they are.
+		native: () => {
+			const headers = {'X-Fileshare-Invitation': said.invitation}
+			const tus = {...headers, 'Tus-Resumable': '1.0.0'}
+			const at = path => said.base + '/sessions' + path
+			const b64 = text => btoa(String.fromCharCode(...new TextEncoder().encode(text)))
+			async function announce(item) {
+				if (item.remote) return
+				if (!chunkSize) {
+					item.remote = (await json('POST', at('/' + begun.id + '/files'), headers, {name: item.name, size: item.file.size})).id
+					return
+				}
+				const meta = ['filename ' + b64(item.name), 'session ' + b64(begun.id)]
+				if (item.file.type) meta.push('filetype ' + b64(item.file.type))
+				const x = await call('POST', said.base + '/tus/', {...tus, 'Upload-Length': item.file.size, 'Upload-Metadata': meta.join(',')})
+				item.remote = new URL(x.getResponseHeader('Location'), location).pathname
+			}
+			async function whole(item, moved) {
+				try {
+					await call('PUT', at('/' + begun.id + '/files/' + item.remote), {...headers, 'Content-Type': item.file.type || 'application/octet-stream'}, item.file, moved)
+				} catch (e) {
+					if (e.status !== 409 || !item.unsure) { // else it has arrived before, and the answer has not
+						item.unsure = true
+						throw e
+					}
+				}
+			}
+			return {
+				async begin(to, subject) { begun = await json('POST', at(''), headers, subject ? {name: subject} : {}) },
+				async chunk(item, from, to, moved) {
+					await announce(item)
+					if (!chunkSize) {
+						await whole(item, moved)
+						return to
+					}
+					if (item.unsure) {
+						const x = await call('HEAD', item.remote, tus)
+						item.unsure = false
+						const n = Number(x.getResponseHeader('Upload-Offset'))
+						if (n !== from) return n
+					}
+					try {
+						const x = await call('PATCH', item.remote, {...tus, 'Content-Type': 'application/offset+octet-stream', 'Upload-Offset': from}, item.file.slice(from, to), moved)
+						return Number(x.getResponseHeader('Upload-Offset'))
+					} catch (e) {
+						item.unsure = true
+						e.again = e.again || e.status === 409
+						throw e
+					}
+				},
+				async finish(item) {
+					if (item.file.size) return
+					await announce(item)
+					if (!chunkSize) await whole(item)
+				},
+				async complete() {
+					// A file that was announced twice, as the first answer was lost.
+					const list = JSON.parse((await call('GET', at('/' + begun.id + '/files?limit=1000'), headers)).responseText)
+					for (const f of list) if (f.state !== 'UPLOADED') await call('DELETE', at('/' + begun.id + '/files/' + f.id), headers)
+					await call('POST', at('/' + begun.id + '/complete'), headers)
+				},
+				cancel: () => call('DELETE', at('/' + begun.id), headers),
 			}
 		},
 	}
@@ -283,7 +349,7 @@
 		for (const x of flying) x.abort()
 		if (was) await language.cancel().catch(() => {})
 		begun = null
-		for (const item of items) Object.assign(item, {sent: 0, moving: 0, done: false, remote: null})
+		for (const item of items) Object.assign(item, {sent: 0, moving: 0, done: false, unsure: false, remote: null})
 		for (const item of items) item.more.textContent = size(item.file.size)
 		show(false)
 		$('send').textContent = 'Send'
