@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+
+	"github.com/minio/minio-go/v7/pkg/s3utils"
 )
 
 // Style is how a bucket is addressed.
@@ -38,10 +40,15 @@ func ParseURL(text string) (t Target, err error) {
 		return t, fmt.Errorf("the scheme must be s3")
 	case u.Host == "":
 		return t, fmt.Errorf("the bucket is missing: s3://BUCKET")
+	case u.Port() != "":
+		return t, fmt.Errorf("a bucket has no port: endpoint=https://HOST:PORT says where it is")
 	case u.User != nil:
 		return t, fmt.Errorf("credentials do not belong there: they come from the environment or a file")
 	case u.Fragment != "":
 		return t, fmt.Errorf("a fragment makes no sense")
+	}
+	if err := s3utils.CheckValidBucketName(u.Host); err != nil {
+		return t, fmt.Errorf("the bucket %s: %w", u.Host, err)
 	}
 	t = Target{Bucket: u.Host, Endpoint: "s3.amazonaws.com", TLS: true}
 	if prefix := strings.Trim(u.Path, "/"); prefix != "" {

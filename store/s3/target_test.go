@@ -33,6 +33,8 @@ func TestParseURL(t *testing.T) {
 	for text, want := range map[string]string{
 		"":                                     "scheme",
 		"https://host/bucket":                  "scheme",
+		"s3://b":                               "the bucket b",
+		"s3://host:9000/bucket":                "no port",
 		"s3:///prefix":                         "bucket is missing",
 		"s3://key:TOPSECRET@files":             "credentials",
 		"s3://files#x":                         "fragment",
