@@ -115,7 +115,7 @@ func (b *Bucket) put(ctx context.Context, name string, o *object) (int64, error)
 		if broken == nil && (o.kept || n == 0) && errors.Is(explain(err), store.ErrUnavailable) && try < tries && pause(sending, try) {
 			continue
 		}
-		whole := b.settle(ctx, name, writer, broken == nil && exists(err))
+		whole := b.settle(ctx, name, writer, o.size, broken == nil && exists(err))
 		switch {
 		case broken != nil: // the client's own error explains all others
 			return n, fmt.Errorf("reading the body: %w", broken)
@@ -141,14 +141,14 @@ func pause(ctx context.Context, try int) bool {
 // settle looks at what a Put that failed has left. Where the object is there,
 // whole, because a try came through whose answer was lost, it stays and settle
 // returns true; else what this Put may have left is removed.
-func (b *Bucket) settle(ctx context.Context, name, writer string, exists bool) bool {
+func (b *Bucket) settle(ctx context.Context, name, writer string, size int64, exists bool) bool {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), min(settling, b.o.Timeout))
 	defer cancel()
 	info, err := b.core.StatObject(ctx, b.t.Bucket, name, minio.StatObjectOptions{})
 	if err != nil || info.UserMetadata[metaKey] != writer {
 		return false // not there, not ours, or nobody answers: the sweep finds it
 	}
-	if exists {
+	if exists && info.Size == size {
 		return true
 	}
 	_ = b.core.RemoveObject(ctx, b.t.Bucket, name, minio.RemoveObjectOptions{})

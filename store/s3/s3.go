@@ -136,12 +136,20 @@ func (b *Bucket) encryption() error {
 }
 
 // newTransport is HTTP/1.1 without compression: contents come as they are, and
-// each transfer has a connection of its own.
+// each transfer has a connection of its own. Connections that are given up are
+// reset: there are servers that take a body whose connection is closed in the
+// middle for a whole one.
 func newTransport(timeout time.Duration) *http.Transport {
 	dialer := &net.Dialer{Timeout: min(timeout, 5*time.Second), KeepAlive: 15 * time.Second}
 	return &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           dialer.DialContext,
+		Proxy: http.ProxyFromEnvironment,
+		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := dialer.DialContext(ctx, network, addr)
+			if tcp, ok := conn.(*net.TCPConn); ok {
+				err = tcp.SetLinger(0)
+			}
+			return conn, err
+		},
 		TLSHandshakeTimeout:   min(timeout, 10*time.Second),
 		ResponseHeaderTimeout: timeout,
 		ExpectContinueTimeout: time.Second,

@@ -41,11 +41,21 @@ func (s *Server) NewProxy() (*Proxy, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Proxy{to: s, addr: l.Addr().String(), line: http.Transport{DisableCompression: true, DisableKeepAlives: true}}
+	p := &Proxy{to: s, addr: l.Addr().String(), line: http.Transport{DisableCompression: true, DisableKeepAlives: true, DialContext: dial}}
 	p.closed, p.close = context.WithCancel(context.Background())
 	p.http = http.Server{Handler: p, ReadHeaderTimeout: patience}
 	p.work.Go(func() { _ = p.http.Serve(l) }) // until Close
 	return p, nil
+}
+
+// dial makes connections that are reset at their end: what a client gives up, the
+// server is to notice.
+func dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		err = tcp.SetLinger(0)
+	}
+	return conn, err
 }
 
 // Close ends the line with all connections.
