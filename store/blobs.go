@@ -46,9 +46,16 @@ type Segmented interface {
 
 	// Reserve is Segment for a body whose length is not known but for an upper
 	// bound, most (0: nothing is known). It is asked once for a body, before
-	// the first Put, and sets aside what the backend needs for it until done is
+	// the first Put, and sets aside what the backend needs for it until Done is
 	// called. When that cannot be had soon the error wraps [ErrUnavailable].
-	Reserve(ctx context.Context, most int64) (segment int64, done func(), err error)
+	Reserve(ctx context.Context, most int64) (Cut, error)
+}
+
+// Cut is how a body becomes blobs.
+type Cut struct {
+	Segment int64  // bytes of each but the last, at least 1
+	AtOnce  int    // how many may be written at once, 1 or 2
+	Done    func() // is called when the body is over
 }
 
 // BatchDeleter is what Blobs implement that delete many as fast as one.

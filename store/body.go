@@ -77,21 +77,6 @@ func (b *body) more() (bool, error) {
 	return true, nil
 }
 
-// section is the next so many bytes of a body.
-type section struct {
-	b    *body
-	left int64
-}
-
-func (s *section) Read(p []byte) (int, error) {
-	if s.left == 0 {
-		return 0, io.EOF
-	}
-	n, err := s.b.Read(p[:min(int64(len(p)), s.left)])
-	s.left -= int64(n)
-	return n, err
-}
-
 // WriteTo implements io.WriterTo.
 func (b *body) WriteTo(w io.Writer) (total int64, err error) {
 	buffers := b.s.buffers

@@ -230,49 +230,6 @@ func (s *Store) receiveRun(ctx context.Context, b *body, c *Content) error {
 	return nil
 }
 
-// putRun writes a body as one blob, or where the blobs are [Segmented] as many
-// as it takes. After an error none is left, unless it cannot be deleted.
-func (s *Store) putRun(ctx context.Context, b *body, r *run) (err error) {
-	cut, ok := s.blobs.(Segmented)
-	if !ok {
-		r.size, err = s.blobs.Put(ctx, r.blob(0), b, b.want)
-		r.seg = r.size
-		return err
-	}
-	if b.want >= 0 {
-		r.seg = cut.Segment(b.want)
-	} else {
-		seg, done, err := cut.Reserve(ctx, b.most)
-		if err != nil {
-			return err
-		}
-		defer done()
-		r.seg = seg
-	}
-	for ; ; r.count++ {
-		size := int64(-1)
-		if b.want >= 0 {
-			size = min(r.seg, b.want-r.size)
-		}
-		n, err := s.blobs.Put(ctx, r.blob(r.count-1), &section{b, r.seg}, size)
-		r.size += n
-		if err != nil && r.count == 1 {
-			return err // there is nothing to drop
-		}
-		more := false
-		if err == nil {
-			more, err = b.more()
-		}
-		if err != nil {
-			s.dropRun(ctx, *r)
-			return err
-		}
-		if !more {
-			return nil
-		}
-	}
-}
-
 // dropRun deletes what there is of a run that did not become whole.
 func (s *Store) dropRun(ctx context.Context, r run) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)

@@ -7,17 +7,17 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"maps"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"fileshare/store"
-	"fileshare/store/bolt"
 	"fileshare/store/s3"
 	"fileshare/store/s3/s3test"
 )
@@ -147,6 +147,41 @@ func TestPutFaults(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestGivenUp: an upload that is given up ends with a reset. Some servers take a
+// body that is merely closed for a whole one.
+func TestGivenUp(t *testing.T) {
+	ended := make(chan error, 1)
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodPut {
+			return
+		}
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err == nil {
+			_, err = io.Copy(io.Discard, conn)
+			conn.Close()
+		}
+		ended <- err
+	}))
+	defer other.Close()
+	to, err := s3.ParseURL("s3://files?region=r&style=path&endpoint=" + other.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := s3.Open(t.Context(), to, s3.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	gone := errors.New("the client went away")
+	body := io.MultiReader(bytes.NewReader(content(500_000)), iotest.ErrReader(gone))
+	if _, err := b.Put(t.Context(), "blob/0", body, 1_000_000); !errors.Is(err, gone) {
+		t.Errorf("Put: %v", err)
+	}
+	if err := <-ended; !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("the server sees %v", err)
 	}
 }
 
@@ -345,86 +380,4 @@ func TestDeleteAllLies(t *testing.T) {
 			t.Errorf("%s: %v are left", body, left)
 		}
 	}
-}
-
-// TestManyBodies: many more bodies of unknown length than there is memory for
-// long segments come at once, slowly, and none waits for another.
-func TestManyBodies(t *testing.T) {
-	records, err := bolt.Open(t.TempDir(), bolt.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer records.Close()
-	b := open(t, s3.Options{Segment: 2 << 20, Memory: 8 << 20, Timeout: time.Minute})
-	s, err := store.New(t.Context(), records, b, store.Options{Exclusive: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	const bodies = 10
-	want := content(2_500_000)
-	caller := store.Caller{Name: "a"}
-	together := make(chan struct{})
-	var begun, work sync.WaitGroup
-	begun.Add(bodies)
-	ids := make([]string, bodies)
-	for i := range bodies {
-		work.Go(func() {
-			// All have begun, and hold what they may, before one goes on.
-			r := io.MultiReader(bytes.NewReader(want[:200_000]), &gate{begun: begun.Done, open: together}, bytes.NewReader(want[200_000:]))
-			c, err := s.Receive(t.Context(), caller, r, store.Incoming{Size: -1})
-			if err != nil {
-				t.Errorf("Receive: %v", err)
-				return
-			}
-			defer c.Discard()
-			f, err := s.CreateUpload(t.Context(), caller, store.FileSpec{Name: new("a.bin")}, c)
-			if err != nil {
-				t.Errorf("CreateUpload: %v", err)
-				return
-			}
-			ids[i] = f.ID
-		})
-	}
-	begun.Wait()
-	close(together)
-	work.Wait()
-	if t.Failed() {
-		return
-	}
-	for _, id := range ids {
-		d, err := s.Open(t.Context(), caller, store.Ref{File: id})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got, err := io.ReadAll(d); err != nil || !bytes.Equal(got, want) {
-			t.Errorf("%d bytes come back, %v", len(got), err)
-		}
-		d.Close()
-	}
-	sizes := map[int64]int{}
-	for info, err := range b.List(t.Context(), "") {
-		if err != nil {
-			t.Fatal(err)
-		}
-		sizes[info.Size]++
-	}
-	if all := slices.Sorted(maps.Keys(sizes)); all[len(all)-1] > 2<<20 || sizes[2<<20] == 0 || sizes[s3.MinSegment] == 0 {
-		t.Errorf("objects by size: %v", sizes)
-	}
-}
-
-// gate is a pause in a body.
-type gate struct {
-	begun func()
-	open  chan struct{}
-}
-
-func (g *gate) Read([]byte) (int, error) {
-	if g.begun != nil {
-		g.begun()
-		g.begun = nil
-		<-g.open
-	}
-	return 0, io.EOF
 }

@@ -8,6 +8,8 @@ import (
 	"io"
 	"sync"
 	"time"
+
+	"fileshare/store"
 )
 
 // block is the unit of memory: a body holds what has come of it, and a little
@@ -52,37 +54,45 @@ func (m *memory) giveBack(n int64) {
 	m.freed = make(chan struct{})
 }
 
-// segment chooses the segments of a body that has at most most bytes, 0 if that
-// is not known, and promises the memory for one: long ones while much is left,
-// short ones when little is. It waits for the shortest, at most the timeout.
-func (m *memory) segment(ctx context.Context, longest, most int64) (segment, promised int64, err error) {
+// reserve chooses the segments of a body that has at most most bytes, 0 if that is
+// not known, and promises the memory for them: long ones while much is left, short
+// ones when little is, one at a time when nearly nothing is. It waits for the
+// shortest, at most the timeout.
+func (m *memory) reserve(ctx context.Context, longest, most int64) (store.Cut, error) {
 	timer := time.NewTimer(m.timeout)
 	defer timer.Stop()
+	middle := max(longest/8, min(longest, 4*block))
 	for {
 		m.mu.Lock()
 		freed := m.freed // before it is asked for
 		m.mu.Unlock()
-		for _, c := range []struct{ segment, of int64 }{
-			{longest, m.bound / 2}, {max(longest/8, min(longest, 4*block)), m.bound / 4 * 3}, {block, m.bound},
+		for _, c := range []struct {
+			segment int64
+			atOnce  int
+			of      int64
+		}{
+			{longest, 2, m.bound / 2}, {longest, 1, m.bound / 2}, {middle, 2, m.bound / 4 * 3}, {middle, 1, m.bound / 4 * 3}, {block, 1, m.bound},
 		} {
-			n := c.segment
+			n := blocks(c.segment) * int64(c.atOnce)
 			if most > 0 {
-				n = min(n, most)
+				n = min(n, blocks(most))
 			}
-			n = (n + block - 1) / block * block
 			if m.promise(n, c.of) {
-				return c.segment, n, nil
+				return store.Cut{Segment: c.segment, AtOnce: c.atOnce, Done: func() { m.giveBack(n) }}, nil
 			}
 		}
 		select {
 		case <-freed:
 		case <-timer.C:
-			return 0, 0, errMemory
+			return store.Cut{}, errMemory
 		case <-ctx.Done():
-			return 0, 0, context.Cause(ctx)
+			return store.Cut{}, context.Cause(ctx)
 		}
 	}
 }
+
+// blocks is how much memory n bytes take.
+func blocks(n int64) int64 { return (n + block - 1) / block * block }
 
 // errTooLong refuses a body that is longer than was announced, or one of unknown
 // length than a segment.

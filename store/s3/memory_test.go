@@ -9,52 +9,59 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"fileshare/store"
 )
 
-// TestPromises: long segments while half of the memory is left, shorter ones
-// then, and at the end none, until some comes back.
-func TestPromises(t *testing.T) {
+// TestReserve: long segments while half of the memory is left, shorter ones then,
+// one at a time in the end, and at last none, until some comes back.
+func TestReserve(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const long, bound = 8 << 20, 64 << 20
 		m := newMemory(bound, time.Minute)
-		grants := map[int64]int{}
-		var total, last int64
-		for total < bound {
-			n, promised, err := m.segment(t.Context(), long, 0)
-			if err != nil {
+		type grant struct {
+			segment int64
+			atOnce  int
+		}
+		grants := map[grant]int{}
+		var last store.Cut
+		for m.promised < bound {
+			before := m.promised
+			var err error
+			if last, err = m.reserve(t.Context(), long, 0); err != nil {
 				t.Fatal(err)
 			}
-			if promised != n {
-				t.Fatalf("%d bytes are promised for a segment of %d", promised, n)
+			if promised := m.promised - before; promised != last.Segment*int64(last.AtOnce) {
+				t.Fatalf("%d bytes are promised for %d segments of %d", promised, last.AtOnce, last.Segment)
 			}
-			grants[n]++
-			total, last = total+promised, promised
+			grants[grant{last.Segment, last.AtOnce}]++
 		}
-		if total != bound || len(grants) != 3 || grants[long] != 4 || grants[long/8] != 16 || grants[block] != 64 {
-			t.Errorf("%d bytes are promised: %v", total, grants)
+		want := map[grant]int{{long, 2}: 2, {long / 8, 2}: 8, {block, 1}: 64}
+		if diff := cmp.Diff(want, grants, cmp.AllowUnexported(grant{})); diff != "" || m.promised != bound {
+			t.Errorf("%d bytes are promised (-want +got):\n%s", m.promised, diff)
 		}
-		if _, _, err := m.segment(t.Context(), long, 0); !errors.Is(err, store.ErrUnavailable) {
-			t.Errorf("none is left, and segment says %v", err)
+		if _, err := m.reserve(t.Context(), long, 0); !errors.Is(err, store.ErrUnavailable) {
+			t.Errorf("none is left, and reserve says %v", err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, _, err := m.segment(ctx, long, 0); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("its context ends, and segment says %v", err)
+		if _, err := m.reserve(ctx, long, 0); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("its context ends, and reserve says %v", err)
 		}
-		time.AfterFunc(time.Second, func() { m.giveBack(last) })
-		if n, _, err := m.segment(t.Context(), long, 0); n != block || err != nil {
-			t.Errorf("what comes back is not given: %d, %v", n, err)
+		time.AfterFunc(time.Second, last.Done)
+		if c, err := m.reserve(t.Context(), long, 0); c.Segment != block || err != nil {
+			t.Errorf("what comes back is not given: %d, %v", c.Segment, err)
 		}
 	})
 }
 
-// TestPromiseForShort: a body that is known to be short is promised no more than
+// TestReserveForShort: a body that is known to be short is promised no more than
 // it may need.
-func TestPromiseForShort(t *testing.T) {
+func TestReserveForShort(t *testing.T) {
 	m := newMemory(64<<20, time.Minute)
-	if n, promised, err := m.segment(t.Context(), 8<<20, 300_000); n != 8<<20 || promised != 2*block || err != nil {
-		t.Errorf("segments of %d, %d promised, %v", n, promised, err)
+	if c, err := m.reserve(t.Context(), 8<<20, 300_000); c.Segment != 8<<20 || m.promised != 2*block || err != nil {
+		t.Errorf("segments of %d, %d promised, %v", c.Segment, m.promised, err)
 	}
 }
 

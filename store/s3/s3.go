@@ -20,6 +20,8 @@ import (
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/encrypt"
+
+	"fileshare/store"
 )
 
 // Options configures [Open]. The zero value works.
@@ -188,12 +190,8 @@ func (b *Bucket) Segment(int64) int64 { return largest }
 
 // Reserve implements [store.Segmented]. An object whose length is not known waits
 // in memory until it is whole; objects are smaller when memory is short.
-func (b *Bucket) Reserve(ctx context.Context, most int64) (segment int64, done func(), err error) {
-	segment, promised, err := b.memory.segment(ctx, b.o.Segment, most)
-	if err != nil {
-		return 0, nil, err
-	}
-	return segment, func() { b.memory.giveBack(promised) }, nil
+func (b *Bucket) Reserve(ctx context.Context, most int64) (store.Cut, error) {
+	return b.memory.reserve(ctx, b.o.Segment, most)
 }
 
 // object is the name of a key's object.
