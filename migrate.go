@@ -39,8 +39,8 @@ func (p place) config() (*Config, error) {
 	return c, err
 }
 
-// open opens the backends that a configuration names, for a command that looks at
-// all of them. create says that there may be nothing yet.
+// openAll opens the backends that a configuration names, for a command that looks
+// at all that they have. create says that there may be nothing yet.
 func openAll(ctx context.Context, c *Config, stderr io.Writer, create bool) (*backends, store.Backend, error) {
 	if !create && !c.shared() {
 		if _, err := os.Stat(filepath.Join(c.Store.Dir, "records.db")); err != nil {

@@ -124,4 +124,22 @@ func TestMigrate(t *testing.T) {
 		t.Errorf("a fourth download of three: %v", a)
 	}
 	d.stop()
+
+	// A backup goes wherever it is to.
+	plain, archive := filepath.Join(t.TempDir(), "last.yaml"), filepath.Join(t.TempDir(), "backup.tar")
+	if err := os.WriteFile(plain, []byte("store: {dir: "+strconv.Quote(last)+"}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	e2eRun(t, exitDone, "backup", "--config", plain, "--output", archive)
+	file, shared, env = scaleout(t, db)
+	e2eRun(t, exitDone, "restore", archive, "--config", file)
+	e2eRun(t, exitDone, "fsck", "--deep", "--config", file)
+	d = e2eStart(t, shared, env...)
+	for path, content := range contents {
+		d.want(path, content)
+	}
+	if a := d.do("GET", thrice, nil); a.status != http.StatusGone {
+		t.Errorf("a link that was used up is back: %v", a)
+	}
+	d.stop()
 }

@@ -38,7 +38,7 @@ The archive holds secrets and links. Keep it like what it is a copy of.`,
 			if output == "" && isTerminal(cmd.OutOrStdout()) {
 				return usage("an archive is nothing for a terminal: --output, or a pipe, is expected")
 			}
-			make := func(w io.Writer) error {
+			write := func(w io.Writer) error {
 				if config != "" {
 					return direct(cmd.Context(), config, w, cmd.ErrOrStderr())
 				}
@@ -51,9 +51,9 @@ The archive holds secrets and links. Keep it like what it is a copy of.`,
 				return err
 			}
 			if output == "" {
-				return make(cmd.OutOrStdout())
+				return write(cmd.OutOrStdout())
 			}
-			size, err := whole(output, make)
+			size, err := whole(output, write)
 			if err == nil {
 				say(cmd, "%s has %s", output, Size(size))
 			}
@@ -69,7 +69,7 @@ The archive holds secrets and links. Keep it like what it is a copy of.`,
 
 // whole makes a file that is there when it is complete and on the disk, and not
 // before; only the user may read it.
-func whole(path string, make func(io.Writer) error) (size int64, err error) {
+func whole(path string, write func(io.Writer) error) (size int64, err error) {
 	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
 		if err == nil {
 			err = fmt.Errorf("%s is there already", path)
@@ -85,7 +85,7 @@ func whole(path string, make func(io.Writer) error) (size int64, err error) {
 			_ = os.Remove(f.Name())
 		}
 	}()
-	err = make(f)
+	err = write(f)
 	if err == nil {
 		size, err = f.Seek(0, io.SeekCurrent)
 	}

@@ -22,7 +22,7 @@ func (s *server) backup(w http.ResponseWriter, r *http.Request) error {
 		w.WriteHeader(http.StatusOK)
 		return nil
 	}
-	err := s.store.Backup(r.Context(), x.caller, w)
+	err := s.store.Backup(r.Context(), x.caller, &flushed{ResponseWriter: w})
 	switch {
 	case err != nil && (r.Context().Err() != nil || isGone(err)):
 		return reply.Gone(err)
@@ -30,4 +30,20 @@ func (s *server) backup(w http.ResponseWriter, r *http.Request) error {
 		clearHeaders(h)
 	}
 	return err
+}
+
+// flushed sends what is written first at once: the next bytes come when all
+// records have been read.
+type flushed struct {
+	http.ResponseWriter
+	begun bool
+}
+
+func (f *flushed) Write(p []byte) (int, error) {
+	n, err := f.ResponseWriter.Write(p)
+	if !f.begun && err == nil {
+		f.begun = true
+		err = http.NewResponseController(f.ResponseWriter).Flush()
+	}
+	return n, err
 }

@@ -45,11 +45,11 @@ func Backup(ctx context.Context, b Backend, w io.Writer, o BackupOptions) (Backu
 	rand.Read(id) // never fails
 	k := &backup{b: b, o: o, spool: spool}
 	head := BackupHead{Format: backupFormat, ID: fmt.Sprintf("%x", id), Taken: time.Now().UTC().Truncate(time.Millisecond)}
+	if k.a, err = newArchiver(w, head); err != nil { // first, so that whoever waits sees that it has begun
+		return BackupEnd{}, err
+	}
 	if err := k.snapshot(ctx); err != nil {
 		return BackupEnd{}, fmt.Errorf("read the records: %w", err)
-	}
-	if k.a, err = newArchiver(w, head); err != nil {
-		return BackupEnd{}, err
 	}
 	if err := k.each(ctx, k.blobs); err != nil {
 		return k.a.end, fmt.Errorf("back up contents: %w", err)
@@ -206,9 +206,27 @@ func (k *backup) blob(ctx context.Context, r run) (gone bool, err error) {
 
 // records writes some records, small contents before their files.
 func (k *backup) records(ctx context.Context, batch []spooled) error {
+	size, begin := int64(0), 0
+	for i, s := range batch {
+		if f, err := decodeFile(s.item.Doc); s.in == FileRecords && err == nil && f.small() {
+			size += f.size
+		}
+		if size > pageBytes || i == len(batch)-1 {
+			if err := k.written(ctx, batch[begin:i+1]); err != nil {
+				return err
+			}
+			size, begin = 0, i+1
+		}
+	}
+	return nil
+}
+
+func (k *backup) written(ctx context.Context, batch []spooled) error {
 	small := map[string]Item{}
+	left := int64(0)
 	err := k.b.Records.View(ctx, func(tx Tx) error {
 		clear(small)
+		left = 0
 		for _, s := range batch {
 			if s.in != FileRecords {
 				continue
@@ -224,7 +242,7 @@ func (k *backup) records(ctx context.Context, batch []spooled) error {
 			if checkInline(doc, f) == nil {
 				small[string(s.item.ID)] = Item{ID: s.item.ID, Doc: bytes.Clone(doc)}
 			} else {
-				k.a.end.Left++
+				left++
 			}
 		}
 		return nil
@@ -232,6 +250,7 @@ func (k *backup) records(ctx context.Context, batch []spooled) error {
 	if err != nil {
 		return err
 	}
+	k.a.end.Left += left
 	for _, s := range batch {
 		if content, ok := small[string(s.item.ID)]; ok && s.in == FileRecords {
 			if err := k.a.record(ContentRecords, content); err != nil {
