@@ -102,7 +102,8 @@ func (c *checker) run(ctx context.Context) (err error) {
 	}{
 		{FileRecords, c.judgeFile}, {SessionRecords, c.judgeSession}, {TokenRecords, c.judgeToken}, {ShareRecords, c.judgeShare},
 		{ContentRecords, c.judgeContent}, {UseRecords, c.judgeUses}, {IndexRecords, c.judgeIndex},
-		{TrashRecords, c.judgeDue(TrashRecords)}, {OnceRecords, c.judgeDue(OnceRecords)}, {EventRecords, c.judgeDue(EventRecords)}, {OutboxRecords, c.judgeDue(OutboxRecords)},
+		{TrashRecords, c.judgeDue(TrashRecords)}, {OnceRecords, c.judgeDue(OnceRecords)}, {EventRecords, c.judgeDue(EventRecords)},
+		{OutboxRecords, c.judgeDue(OutboxRecords)}, {LoginRecords, c.judgeDue(LoginRecords)}, {InviteRecords, c.judgeDue(InviteRecords)},
 	} {
 		if err := c.collection(ctx, p.in, p.judge); err != nil {
 			return fmt.Errorf("check the %s records: %w", p.in, err)

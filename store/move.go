@@ -60,7 +60,7 @@ type mover struct {
 	o        MoveOptions
 	ids      *idCodec
 	same     bool // both ends have the same blobs
-	again    bool // an earlier one may have left blobs
+	again    bool // the step that comes may have been begun before, and have left blobs
 	mark     *mark
 	written  []byte // the mark as the target has it
 }
@@ -206,7 +206,7 @@ func (m *mover) step(ctx context.Context) error {
 			return fmt.Errorf("write the target: %w", err)
 		}
 	}
-	m.mark = &next
+	m.mark, m.again = &next, m.again && len(jobs) == 0
 	return nil
 }
 
@@ -282,7 +282,7 @@ func (f *fileRec) small() bool {
 }
 
 // copiers is how many contents are copied at once.
-const copiers = 4
+const copiers = 8
 
 // contents copies contents and changes the records that say how they are cut.
 func (m *mover) contents(ctx context.Context, in Collection, items []Item, jobs []job, sum *Copied) error {

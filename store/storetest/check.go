@@ -183,6 +183,12 @@ func testCheck(t *testing.T, open Pair) {
 				return nil
 			})
 		}, kinds(store.Endless)},
+		{"no end of a login", false, func() {
+			e.raw(func(tx store.Tx) error {
+				it := e.some(store.LoginRecords, "")
+				return tx.Put(store.LoginRecords, it.ID, it.Doc, time.Time{})
+			})
+		}, kinds(store.Endless)},
 		{"no end of a session", false, func() {
 			e.raw(func(tx store.Tx) error {
 				it := e.some(store.SessionRecords, "")

@@ -352,9 +352,13 @@ type cut struct {
 	size int64
 }
 
+var _ store.Segmented = cut{}
+
 func (c cut) Segment(int64) int64 { return c.size }
 
-func (c cut) Reserve(context.Context, int64) (int64, func(), error) { return c.size, func() {}, nil }
+func (c cut) Reserve(context.Context, int64) (store.Cut, error) {
+	return store.Cut{Segment: c.size, AtOnce: 1, Done: func() {}}, nil
+}
 
 // testMoveCut moves contents to where they lie in many small pieces, and back.
 func testMoveCut(t *testing.T, open Pair) {
