@@ -115,8 +115,13 @@ func FuzzLogPath(f *testing.F) {
 		if len(token) <= 8 || strings.Contains(token, "/") || strings.Contains(before+"/tokens/"+after, token) || after != "" && after[0] != '/' {
 			return
 		}
-		if got := logPath(before + "/tokens/" + token + after); strings.Contains(got, token) {
-			t.Fatalf("%q", got)
+		for _, path := range []string{before + "/tokens/", "/files/v1/", "/invite/", "/shares/"} {
+			if strings.Contains(path+after, token) {
+				continue
+			}
+			if got := logPath(path + token + after); strings.Contains(got, token) {
+				t.Fatalf("%q", got)
+			}
 		}
 	})
 }

@@ -146,6 +146,9 @@ func (s *server) invite(w http.ResponseWriter, r *http.Request) error {
 	if !isNavigation(r) {
 		return reply.JSON(w, api.Invite{From: in.Owner, Name: in.Name, Message: in.Message, MaxFiles: in.MaxFiles, MaxSize: in.MaxSize, ExpiresAt: api.Time{Time: in.Expires}})
 	}
+	if err := s.store.Visited(r.Context(), in.Secret); err != nil {
+		return err
+	}
 	base, err := url.Parse(s.links.base(r, state(r).prefix))
 	if err != nil {
 		return err

@@ -35,13 +35,18 @@ func notIDRune(c rune) bool {
 }
 
 // logPath is the path for the log: without prefix and query, and what follows
-// "tokens" (or where Extra Horizon has tokens), which is a secret, cut to 8
-// characters.
+// "tokens" (or where else a path has secrets) cut to 8 characters.
 func logPath(path string) string {
-	i := strings.Index(path, "/tokens/") + len("/tokens")
-	if strings.HasPrefix(path, "/files/v1/") {
-		i = len("/files/v1")
-	} else if i < len("/tokens") {
+	i := 0
+	if at := strings.Index(path, "/tokens/"); at >= 0 {
+		i = at + len("/tokens")
+	}
+	for _, before := range []string{"/files/v1", "/invite", "/shares"} {
+		if strings.HasPrefix(path, before+"/") {
+			i = len(before)
+		}
+	}
+	if i == 0 {
 		return path
 	}
 	var b strings.Builder
