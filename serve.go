@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -213,6 +214,7 @@ type web struct {
 	tls       bool
 	cancel    context.CancelFunc // ends the contexts of all requests
 	serving   sync.WaitGroup
+	open      atomic.Int64 // connections
 }
 
 func newWeb(c *Config, handler http.Handler, listeners []net.Listener, log *slog.Logger) (*web, error) {
@@ -225,6 +227,7 @@ func newWeb(c *Config, handler http.Handler, listeners []net.Listener, log *slog
 		IdleTimeout:       time.Duration(c.Server.IdleTimeout),
 		MaxHeaderBytes:    64 << 10,
 		ConnContext:       server.ConnContext,
+		ConnState:         w.count,
 		BaseContext:       func(net.Listener) context.Context { return base },
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
@@ -273,11 +276,44 @@ func (w *web) stop(grace time.Duration, signals <-chan os.Signal, log *slog.Logg
 		case <-ctx.Done():
 		}
 	})
+	for _, l := range w.listeners {
+		_ = l.Close() // Shutdown closes it again
+	}
+	w.serving.Wait()
+	w.settle(ctx)
 	if err := w.Shutdown(ctx); err != nil {
 		log.Warn("running transfers are ended", "why", context.Cause(ctx))
 	}
 	cancel()
 	watch.Wait()
+}
+
+// settle waits, not for long, until nobody is connected any more. net/http drops
+// requests whose header it reads when Shutdown has begun, and whoever has just
+// come is to be answered: systemd may hold the socket, so that he would not
+// have been refused by anybody.
+func (w *web) settle(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	w.SetKeepAlivesEnabled(false) // who is idle goes, the others after their answers
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for w.open.Load() > 0 && ctx.Err() == nil {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// count is for http.Server.ConnState.
+func (w *web) count(_ net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		w.open.Add(1)
+	case http.StateClosed, http.StateHijacked:
+		w.open.Add(-1)
+	}
 }
 
 // close ends what is still running and gives the listeners back.

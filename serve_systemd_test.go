@@ -1,11 +1,13 @@
 package main
 
 import (
+	"io"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -48,6 +50,73 @@ func TestSocketActivation(t *testing.T) {
 		t.Fatal(err)
 	}
 	own[0].Close()
+}
+
+// TestHandOver: whoever connects while one server stops and the next one starts
+// on the same socket, which systemd keeps open, is answered by either.
+func TestHandOver(t *testing.T) {
+	kept, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer kept.Close()
+	socket, err := kept.(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	c := mustLoad(t, "")
+	log := newLog(c, t.Output(), c.logLevel())
+	hello := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") })
+	over := make(chan struct{})
+	var clients sync.WaitGroup
+	for range 8 {
+		clients.Go(func() {
+			client := &http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
+			for {
+				select {
+				case <-over:
+					return
+				default:
+				}
+				answer, err := client.Get("http://" + kept.Addr().String())
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				answer.Body.Close()
+			}
+		})
+	}
+	for range 300 {
+		passed, err := net.FileListener(socket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w, err := newWeb(c, hello, []net.Listener{passed}, log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.start()
+		time.Sleep(time.Millisecond) // for some to be in the middle
+		w.stop(patience, nil, log)
+		w.close()
+		if t.Failed() {
+			break
+		}
+	}
+	close(over)
+	passed, err := net.FileListener(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := newWeb(c, hello, []net.Listener{passed}, log) // for those who wait
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.start()
+	clients.Wait()
+	w.close()
 }
 
 // TestNotifySystemd: the daemon says that it is ready when it is, and how long
