@@ -50,6 +50,7 @@ func TestPackage(t *testing.T) {
 		test func(*box)
 	}{
 		{"installed", testPackageInstalled}, {"sandbox", testPackageSandbox}, {"upgrade", testPackageUpgrade}, {"socket", testPackageSocket},
+		{"stop", testPackageStop},
 		{"failures", testPackageFailures}, {"purge", testPackagePurge}, {"without systemd", testPackageAlone},
 	} {
 		if !t.Run(step.name, func(t *testing.T) { b.t = t; step.test(b) }) {
@@ -137,6 +138,25 @@ for i in $(seq 100); do curl -sf `+boxURL+`/health >/dev/null || refused=$((refu
 echo $refused`, "0")
 	b.sh("systemctl disable --now fileshare.socket && systemctl restart fileshare")
 	b.want(`curl -sf "$(cat /tmp/link)" | cmp - /tmp/note.txt && echo same`, "same")
+}
+
+// testPackageStop: a transfer may finish, though the unit alone would not wait
+// for it.
+func testPackageStop(b *box) {
+	b.sh(`dropin=/run/systemd/system/fileshare.service.d
+mkdir -p $dropin
+printf '[Service]\nTimeoutStopSec=1s\n' >$dropin/stop.conf
+systemctl daemon-reload
+link=$(fileshare put /tmp/film.bin)
+curl -sf --limit-rate 8M -o /tmp/slow.bin "$link" & slow=$!
+until [ -s /tmp/slow.bin ]; do sleep 0.05; done
+systemctl stop fileshare
+wait $slow
+cmp /tmp/film.bin /tmp/slow.bin
+rm -r $dropin
+systemctl daemon-reload`)
+	b.want("systemctl show --property Result fileshare", "Result=success")
+	b.sh("systemctl start fileshare")
 }
 
 // testPackageFailures: what dies is started again; what is configured wrongly
