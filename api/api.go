@@ -104,6 +104,34 @@ type Token struct {
 	URL          string  `json:"url"`
 }
 
+// Recipient is somebody to whom a session was sent.
+type Recipient struct {
+	ID        string `json:"id"`
+	SessionID string `json:"session_id"`
+	Email     string `json:"email,omitempty"`
+	Message   string `json:"message,omitempty"`
+	CreatedAt Time   `json:"created_at"`
+	SentAt    *Time  `json:"sent_at"` // since when the link works
+	UsedAt    *Time  `json:"used_at"` // when the link was last used
+	URL       string `json:"url"`     // the link
+}
+
+// Shared is what the link of a recipient leads to.
+type Shared struct {
+	Name       string       `json:"name"`
+	ExpiresAt  Time         `json:"expires_at"`
+	Files      []SharedFile `json:"files"`
+	ArchiveURL string       `json:"archive_url"`
+}
+
+// SharedFile is a file of it.
+type SharedFile struct {
+	Name string `json:"name"`
+	Type string `json:"mime_type"`
+	Size int64  `json:"size"` // bytes
+	URL  string `json:"url"`
+}
+
 // Event is something that happened, as GET /events and webhooks tell it.
 type Event struct {
 	ID        string    `json:"id"`

@@ -18,11 +18,14 @@ import (
 // archive sends all files of a session that have content and downloads left,
 // oldest last.
 func (s *server) archive(w http.ResponseWriter, r *http.Request) error {
-	x := state(r)
-	sess, err := s.store.Session(r.Context(), x.caller, x.vars["sid"])
+	sess, err := s.store.Session(r.Context(), state(r).caller, state(r).vars["sid"])
 	if err != nil {
 		return err
 	}
+	return s.archiveOf(w, r, state(r).caller, sess)
+}
+
+func (s *server) archiveOf(w http.ResponseWriter, r *http.Request, c store.Caller, sess *store.Session) error {
 	format := r.URL.Query().Get("format")
 	if format == "" {
 		format = "zip"
@@ -30,12 +33,25 @@ func (s *server) archive(w http.ResponseWriter, r *http.Request) error {
 	if format != "zip" && format != "tar" {
 		return invalid("format must be zip or tar")
 	}
-	var files []dialect.Archived
+	files, err := s.archived(r, c, sess)
+	if err != nil {
+		return err
+	}
+	base := sess.Name
+	if base == "" {
+		base = "session-" + sess.ID
+	}
+	return s.sendArchive(w, r, c, format, archive.Name(base)+"."+format, files)
+}
+
+// archived are the files of a session that have content and downloads left, each
+// with a name of its own.
+func (s *server) archived(r *http.Request, c store.Caller, sess *store.Session) (files []dialect.Archived, err error) {
 	names := archive.Names{}
 	for q := (store.Query{Session: sess.ID, Limit: 1000}); ; {
-		page, err := s.store.Files(r.Context(), x.caller, q)
+		page, err := s.store.Files(r.Context(), c, q)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		for _, f := range page.Items {
 			if f.State == store.StateUploaded && (f.MaxDownloads == 0 || f.Downloads < f.MaxDownloads) {
@@ -43,17 +59,12 @@ func (s *server) archive(w http.ResponseWriter, r *http.Request) error {
 			}
 		}
 		if len(files) > archive.Most {
-			return invalid(archive.ErrTooMany.Error())
+			return nil, invalid(archive.ErrTooMany.Error())
 		}
 		if q.Cursor = page.Next; q.Cursor == "" {
-			break
+			return files, nil
 		}
 	}
-	base := sess.Name
-	if base == "" {
-		base = "session-" + sess.ID
-	}
-	return s.sendArchive(w, r, x.caller, format, archive.Name(base)+"."+format, files)
 }
 
 // sendArchive answers with an archive called name, or with a range of it: it

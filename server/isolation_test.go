@@ -77,7 +77,16 @@ func faces() map[string]face {
 				file := at + "/files/" + f.ID
 				h.do("PUT", file, user, strings.NewReader(isolated)).want(h.t, 200)
 				h.do("POST", file+"/tokens", user, nil).want(h.t, 201).into(h.t, &tok)
+				// Somebody has bob's session by a link, and alice another of her own.
+				var sent, hers api.Recipient
+				var other api.Session
+				h.do("POST", at+"/recipients", user, strings.NewReader(`{"email":"r@example.com"}`), jsonBody()...).want(h.t, 201).into(h.t, &sent)
+				h.do("POST", "/sessions", "alice", nil).want(h.t, 201).into(h.t, &other)
+				h.do("POST", "/sessions/"+other.ID+"/recipients", "alice", nil).want(h.t, 201).into(h.t, &hers)
 				return []trespass{
+					{what: "recipients", method: "GET", path: at + "/recipients"}, {what: "send", method: "POST", path: at + "/recipients", body: `{"email":"me@example.com"}`, header: jsonBody()},
+					{what: "take back", method: "DELETE", path: at + "/recipients/" + sent.ID}, {what: "take back by another session", method: "DELETE", path: "/sessions/" + other.ID + "/recipients/" + sent.ID},
+					{what: "file by another link", method: "GET", path: "/shares/" + hers.ID + "/files/" + f.ID},
 					{what: "session", method: "GET", path: at}, {what: "rename session", method: "PATCH", path: at, body: `{"name":"mine"}`, header: jsonBody()},
 					{what: "files", method: "GET", path: at + "/files"}, {what: "archive", method: "GET", path: at + "/archive"},
 					{what: "add", method: "POST", path: at + "/files"}, {what: "read", method: "GET", path: file}, {what: "info", method: "GET", path: file + "/info"},

@@ -38,8 +38,10 @@ func notIDRune(c rune) bool {
 // "tokens" (or where else a path has secrets) cut to 8 characters.
 func logPath(path string) string {
 	i := 0
-	if at := strings.Index(path, "/tokens/"); at >= 0 {
-		i = at + len("/tokens")
+	for _, below := range []string{"/tokens", "/recipients"} {
+		if at := strings.Index(path, below+"/"); at >= 0 {
+			i = at + len(below)
+		}
 	}
 	for _, before := range []string{"/files/v1", "/invite", "/shares"} {
 		if strings.HasPrefix(path, before+"/") {

@@ -152,7 +152,7 @@ func newSending(o NoticesOptions, a *store.About) (s *sending, err error) {
 	}
 	var ok bool
 	if s.says, ok = filesender.Sending(s.session); !ok {
-		s.says = plain(s.session.Name, "/shares/")
+		s.says = plain(s.session.Name, shares)
 		s.says.Guest = s.asks.Guest
 	}
 	s.shares, err = a.Shares()

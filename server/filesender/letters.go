@@ -5,6 +5,9 @@ import (
 	"fileshare/store"
 )
 
+// Recipients is the sequence of those of transfers.
+const Recipients = "filesender.recipient"
+
 // Sending is what a transfer says to its recipients; ok is false for a session
 // of another API.
 func Sending(s *store.Session) (out dialect.Sending, ok bool) {

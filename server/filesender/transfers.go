@@ -19,7 +19,7 @@ import (
 const (
 	transfers  = "filesender.transfer"
 	files      = "filesender.file"
-	recipients = "filesender.recipient"
+	recipients = Recipients
 	guests     = "filesender.guest"
 
 	attrStatus  = "filesender.status"
