@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"fileshare/api"
 	"fileshare/store"
 )
 
@@ -261,4 +262,24 @@ func TestAuditLog(t *testing.T) {
 	for _, path := range []string{"/auditlog", "/auditlog/mail"} {
 		fsMessage(t, quiet.fs(signNew, "GET", "/rest.php/transfer/"+fsID(tr.ID)+path, "alice", nil, nil), http.StatusNotImplemented, "rest_method_not_implemented")
 	}
+}
+
+// An invitation of the native API goes by mail, too; its owner is told only of
+// what arrives.
+func TestInvitationMails(t *testing.T) {
+	p := newPostOffice(t)
+	var in api.Invitation
+	p.do("POST", "/invitations", "alice", strings.NewReader(`{"email":"carol@example.net","name":"Please","message":"Hi"}`), jsonBody()...).want(t, 201).into(t, &in)
+	for _, m := range p.want("invited", "guest_created "+carols) {
+		if l := m.Letter; l.Link != "https://share.example/invite/"+in.Token || l.Subject != "Please" || l.Message != "Hi" || l.Sender != owner {
+			t.Errorf("%+v", l)
+		}
+	}
+	p.do("GET", "/invite/"+in.Token, "", nil, "Accept", "text/html").want(t, 200)
+	p.want("visited")
+	if log := p.log.String(); strings.Contains(log, in.Token) {
+		t.Error("the link is in the log")
+	}
+	p.do("DELETE", "/invitations/"+in.ID, "alice", nil)
+	p.want("cancelled", "guest_cancelled "+carols)
 }
