@@ -39,6 +39,7 @@ type Download struct {
 	pos       int64
 	part      io.ReadCloser // open segment
 	partEnd   int64         // where it ends; part is at pos
+	next      *ahead        // nil: none
 }
 
 // Open checks that the content may be read now (existence, expiry, uses,
@@ -383,6 +384,7 @@ func (d *Download) SendTo(w io.Writer, n int64) (total int64, err error) {
 			return total, err
 		}
 		want := min(left, n-total)
+		d.lookAhead(d.pos + n - total)
 		m, err := io.CopyN(w, part, want)
 		total += m
 		d.pos += m
@@ -405,6 +407,24 @@ func (d *Download) segment() (io.Reader, int64, error) {
 		return d.part, d.partEnd - d.pos, nil
 	}
 	d.closePart()
+	key, from, size, ok := d.locate(d.pos)
+	if !ok {
+		return nil, 0, fmt.Errorf("content ends at %d: %w", d.pos, io.ErrUnexpectedEOF)
+	}
+	if d.part = d.take(d.pos); d.part == nil {
+		part, err := d.s.blobs.Open(d.ctx, key, from, size)
+		if err != nil {
+			return nil, 0, fmt.Errorf("open content: %w", err)
+		}
+		d.part = part
+	}
+	d.partEnd = d.pos + size
+	return d.part, size, nil
+}
+
+// locate finds the blob in which a position of the content is, where in it, and
+// how much of it is left from there.
+func (d *Download) locate(pos int64) (key string, from, left int64, ok bool) {
 	if d.ends == nil {
 		d.ends = make([]int64, len(d.runs))
 		end := int64(0)
@@ -413,21 +433,15 @@ func (d *Download) segment() (io.Reader, int64, error) {
 			d.ends[i] = end
 		}
 	}
-	at, _ := slices.BinarySearch(d.ends, d.pos+1)
+	at, _ := slices.BinarySearch(d.ends, pos+1)
 	if at == len(d.runs) {
-		return nil, 0, fmt.Errorf("content ends at %d: %w", d.pos, io.ErrUnexpectedEOF)
+		return "", 0, 0, false
 	}
 	r := d.runs[at]
 	start := d.ends[at] - r.size
-	i := (d.pos - start) / r.seg
-	from := start + i*r.seg
-	end := min(from+r.seg, d.ends[at])
-	part, err := d.s.blobs.Open(d.ctx, r.blob(i), d.pos-from, end-d.pos)
-	if err != nil {
-		return nil, 0, fmt.Errorf("open content: %w", err)
-	}
-	d.part, d.partEnd = part, end
-	return part, end - d.pos, nil
+	i := (pos - start) / r.seg
+	begin := start + i*r.seg
+	return r.blob(i), pos - begin, min(begin+r.seg, d.ends[at]) - pos, true
 }
 
 func (d *Download) closePart() {
@@ -441,6 +455,7 @@ func (d *Download) closePart() {
 // if nothing had gone out.
 func (d *Download) Close() error {
 	d.closePart()
+	d.take(-1)
 	if d.id == 0 {
 		return nil
 	}

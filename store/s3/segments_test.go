@@ -98,6 +98,98 @@ func TestSegmentFails(t *testing.T) {
 	}
 }
 
+// slow is a client that takes nothing until it is told.
+type slow struct {
+	bytes.Buffer
+	until chan struct{}
+	late  bool
+}
+
+func (s *slow) Write(p []byte) (int, error) {
+	select {
+	case <-s.until:
+	case <-time.After(time.Minute):
+		s.late = true
+	}
+	return s.Buffer.Write(p)
+}
+
+// TestLookAhead: the next segment is asked for while one is sent, if it is wanted.
+func TestLookAhead(t *testing.T) {
+	b, line := faulty(t, s3.Options{Segment: s3.MinSegment})
+	s := engine(t, b)
+	caller := store.Caller{Name: "a"}
+	want := content(3*s3.MinSegment + 1)
+	c, err := s.Receive(t.Context(), caller, bytes.NewReader(want), store.Incoming{Size: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := s.CreateUpload(t.Context(), caller, store.FileSpec{Name: new("a.bin")}, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct{ from, n, asked int64 }{
+		{0, int64(len(want)), 4}, {100, s3.MinSegment, 2}, {0, s3.MinSegment, 1}, {s3.MinSegment + 1, 10, 1}, {3 * s3.MinSegment, 1, 1},
+	} {
+		var asked atomic.Int64
+		w := &slow{until: make(chan struct{})}
+		line.Decide(func(r *http.Request) s3test.Fault {
+			if asked.Add(1) == min(test.asked, 2) {
+				close(w.until)
+			}
+			return s3test.Fault{}
+		})
+		d, err := s.Open(t.Context(), caller, store.Ref{File: f.ID})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := d.Seek(test.from, io.SeekStart); err != nil {
+			t.Fatal(err)
+		}
+		n, err := d.SendTo(w, test.n)
+		if n != test.n || err != nil || !bytes.Equal(w.Bytes(), want[test.from:test.from+n]) || w.late || asked.Load() != test.asked {
+			t.Errorf("%d bytes from %d: %d, %v; %d requests, want %d; late: %v", test.n, test.from, n, err, asked.Load(), test.asked, w.late)
+		}
+		d.Close()
+	}
+
+	// What was for nothing ends; what fails ahead of time is asked for again.
+	line.Decide(func(r *http.Request) s3test.Fault {
+		if strings.HasSuffix(r.URL.Path, "/1") {
+			return s3test.Fault{Silent: true}
+		}
+		return s3test.Fault{}
+	})
+	d, err := s.Open(t.Context(), caller, store.Ref{File: f.ID})
+	if err != nil {
+		t.Fatal(err)
+	}
+	broken := errors.New("the client went away")
+	if _, err := d.SendTo(writeFunc(func([]byte) (int, error) { return 0, broken }), int64(len(want))); !errors.Is(err, broken) {
+		t.Errorf("SendTo: %v", err)
+	}
+	d.Close()                                                   // does not wait for the server
+	fail := first(3, http.MethodGet, s3test.Fault{Status: 503}) // as often as it is tried
+	line.Decide(func(r *http.Request) s3test.Fault {
+		if strings.HasSuffix(r.URL.Path, "/1") {
+			return fail(r)
+		}
+		return s3test.Fault{}
+	})
+	if d, err = s.Open(t.Context(), caller, store.Ref{File: f.ID}); err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	var all bytes.Buffer
+	if n, err := d.SendTo(&all, int64(len(want))); n != int64(len(want)) || err != nil || !bytes.Equal(all.Bytes(), want) {
+		t.Errorf("%d bytes, %v", n, err)
+	}
+}
+
+type writeFunc func([]byte) (int, error)
+
+func (w writeFunc) Write(p []byte) (int, error) { return w(p) }
+
 // TestManyBodies: many more bodies of unknown length than there is memory for
 // long segments come at once, slowly, and none waits for another.
 func TestManyBodies(t *testing.T) {
