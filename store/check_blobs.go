@@ -123,6 +123,9 @@ func contentsOf(tx Tx, key Key, doc []byte) ([]content, error) {
 		return nil, nil
 	}
 	own, err := pieces(tx, key)
+	if errors.Is(err, errCodec) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -193,6 +196,9 @@ func (c *checker) blobs(ctx context.Context, batch []BlobInfo, limit time.Time) 
 				continue
 			}
 			size, ok, err := sizeOf(tx, info.Key)
+			if errors.Is(err, errCodec) {
+				continue // of a record that cannot be read
+			}
 			if err != nil {
 				return err
 			}

