@@ -154,18 +154,26 @@ async function main() {
 	w.el('form').requestSubmit()
 	await until('refused', () => w.el('problem').textContent)
 	const problem = w.el('problem').textContent, button = w.el('send').textContent
+	// Gone: there is nothing to go on with.
+	w.XMLHttpRequest.prototype.open = function (method, url) {
+		open.call(this, method, url.replace(/file\/\d+/, 'file/99999'))
+	}
+	w.el('form').requestSubmit()
+	await until('gone', () => w.el('problem').textContent)
+	const gone = w.el('send').textContent
+	w.XMLHttpRequest.prototype.open = open
 	w.el('form').requestSubmit()
 	await until('sent', () => w.document.title === 'Your files were sent')
-	return {focus, problem, button, problems: w.problems}
+	return {focus, problem, button, gone, problems: w.problems}
 }
 main().then(report)
 </script>`, nil)
-	want = `{"focus":"send","problem":"rest_roundtrip_token_invalid What was sent is kept; you can go on.","button":"Go on","problems":[]}`
+	want = `{"focus":"send","problem":"The server refused it: rest_roundtrip_token_invalid. What was sent is kept; you can go on.","button":"Go on","gone":"Send","problems":[]}`
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	fsDo(t, d, "GET", "/rest.php/guest/"+strconv.FormatInt(g.ID, 10)+"/transfers", nil, nil, &all, http.StatusOK)
-	if len(all) != 2 || all[0].Status != "available" {
+	if len(all) != 3 || all[0].Status != "available" || all[1].Status != "started" {
 		t.Errorf("%+v", all)
 	}
 	fsDo(t, d, "DELETE", "/rest.php/guest/"+strconv.FormatInt(g.ID, 10), nil, nil, nil, http.StatusOK)

@@ -95,7 +95,7 @@ func (s *Store) unfinishedBy(tx Tx, invitation Key, now time.Time) (n int, err e
 func (s *Store) whoseSession(tx Tx, c Caller, r *sessionRec) (*whose, error) {
 	w := r.whose()
 	key, ok := s.invites.key(c.Invite)
-	if c.Invite == "" || !ok || r.invitation.zero() || key != r.invitation {
+	if c.Invite == "" || !ok || r.invitation.zero() || key != r.invitation || c.Name != "" && c.Name == r.owner {
 		return w, nil
 	}
 	rec, err := getInvitation(tx, key)

@@ -28,6 +28,31 @@
 		}
 	}
 
+	// What FileSender's names of errors mean to people; other answers are sentences.
+	const words = {
+		guest_expired: 'The invitation is over. Ask for a new one.',
+		transfer_expired: 'This upload took too long and was given up. Begin anew.',
+		transfer_not_found: 'This upload was given up. Begin anew.',
+		transfer_user_quota_exceeded: 'There is no more room for whoever invited you.',
+		storage_not_enough_space_left: 'The server has no more room.',
+		transfer_maximum_size_exceeded: 'These files are too large together.',
+		transfer_maximum_file_size_exceeded: 'A file is too large.',
+		transfer_too_many_files: 'These are too many files.',
+		transfer_too_many_recipients: 'These are too many addresses.',
+		transfer_no_recipients: 'Say to whom the files go.',
+		file_extension_not_allowed: 'Files of this kind are not taken.',
+		transfer_file_name_invalid: 'A file has a name that is not taken.',
+		undergoing_maintenance: 'The server is being looked after.',
+	}
+	function worded(answer) {
+		let a = null
+		try { a = JSON.parse(answer.responseText) } catch { /* no JSON, no message */ }
+		if (!a || !a.message) return 'The server answered ' + answer.status + '.'
+		const about = typeof a.details === 'string' ? ' ' + a.details : ''
+		if (words[a.message]) return words[a.message] + about
+		return said.speaks === 'native' ? a.message + '.' : 'The server refused it: ' + a.message + '.' + about
+	}
+
 	// call sends a request and returns the answer. moved is told of the bytes of
 	// the body that went out.
 	function call(method, url, headers, body, moved) {
@@ -46,10 +71,8 @@
 				clearInterval(watch)
 				flying.delete(x)
 				if (x.status >= 200 && x.status < 300) return resolve(x)
-				let message = ''
-				try { message = JSON.parse(x.responseText).message } catch { /* no JSON, no message */ }
 				if (x.status === 0) reject(new Refused('The connection broke.', true))
-				else reject(new Refused(message || 'The server answered ' + x.status + '.', x.status >= 500 && x.status !== 501 || x.status === 408 || x.status === 429, x.status))
+				else reject(new Refused(worded(x), x.status >= 500 && x.status !== 501 || x.status === 408 || x.status === 429, x.status))
 			}
 			flying.add(x)
 			x.send(body)
@@ -318,6 +341,7 @@
 			finished()
 		} catch (e) {
 			if (!running) return // cancelled
+			if (e.status === 404 || e.status === 410) forget() // there is nothing to go on with
 			show(false)
 			$('send').textContent = begun ? 'Go on' : 'Send'
 			say('')
@@ -343,14 +367,21 @@
 		$('title').focus()
 	}
 
+	// forget lets everything be sent anew.
+	function forget() {
+		begun = null
+		for (const item of items) {
+			Object.assign(item, {sent: 0, moving: 0, done: false, unsure: false, remote: null})
+			item.more.textContent = size(item.file.size)
+		}
+	}
+
 	async function stop() {
 		const was = begun
 		running = false
 		for (const x of flying) x.abort()
 		if (was) await language.cancel().catch(() => {})
-		begun = null
-		for (const item of items) Object.assign(item, {sent: 0, moving: 0, done: false, unsure: false, remote: null})
-		for (const item of items) item.more.textContent = size(item.file.size)
+		forget()
 		show(false)
 		$('send').textContent = 'Send'
 		changed()

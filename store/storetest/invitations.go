@@ -128,13 +128,16 @@ func testInvitations(t *testing.T, open Pair) {
 
 func testInvitationEnd(t *testing.T, open Pair) {
 	e := start(t, open, store.Options{EventKeep: time.Hour, Tombstones: 500 * time.Millisecond})
-	in, err := e.Invite(e.ctx(), alice, store.InvitationSpec{TTL: new(time.Second), Sequence: "x"})
+	in, err := e.Invite(e.ctx(), alice, store.InvitationSpec{TTL: new(time.Hour), Sequence: "x"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	guest := store.Caller{Invite: in.Secret}
 	id, ref, err := e.deliver(guest, []byte("abc"))
 	if err != nil {
+		t.Fatal(err)
+	}
+	if in, err = e.PatchInvitation(e.ctx(), alice, in.ID, store.InvitationSpec{TTL: new(time.Second)}); err != nil {
 		t.Fatal(err)
 	}
 	until(in.Expires)
