@@ -216,8 +216,15 @@ func (c *checker) judgeContent(tx Tx, item Item) ([]fault, error) {
 	return nil, nil
 }
 
-// judgeUses judges the downloads of a file or token.
+// judgeUses judges the downloads of a file or token, or what the holder of a share
+// has of a file.
 func (c *checker) judgeUses(tx Tx, item Item) ([]fault, error) {
+	if len(item.ID) == len(gatheredID(Key{}, Key{})) {
+		if h, err := getShare(tx, Key(item.ID[:len(Key{})])); err != nil || h != nil {
+			return nil, err
+		}
+		return removed(UseRecords, item.ID, "these are pieces of a share that is not there"), nil
+	}
 	key, _ := keyOf(item.ID)
 	f, err := getFile(tx, key)
 	if errors.Is(err, errCodec) || err == nil && f != nil && f.reason == alive {
@@ -279,6 +286,9 @@ func (c *checker) leads(tx Tx, item Item) (bool, error) {
 		return doc != nil, err
 	case sharesOf(last)[0]:
 		doc, err := tx.Get(ShareRecords, last[:])
+		return doc != nil, err
+	case eventsOf(last)[0]:
+		doc, err := tx.Get(EventRecords, last[:])
 		return doc != nil, err
 	case invitationsOf("")[0]:
 		doc, err := tx.Get(InviteRecords, last[:])

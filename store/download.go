@@ -210,7 +210,7 @@ func (d *Download) put(tx Tx, f *found, u *usesRec) error {
 // Settle ends the reservation: delivered went out for certain; doubtful (may
 // be empty) went into the kernel but may not have arrived. It is called once,
 // with a context that outlives the request, and also when nothing went out.
-func (d *Download) Settle(ctx context.Context, delivered, doubtful []Span) error {
+func (d *Download) Settle(ctx context.Context, delivered, doubtful []Span) (err error) {
 	for _, s := range delivered {
 		d.s.stats.bytesOut.Add(s.To - s.From)
 	}
@@ -219,7 +219,13 @@ func (d *Download) Settle(ctx context.Context, delivered, doubtful []Span) error
 	}
 	switch {
 	case d.max == 0:
-		if len(delivered) == 1 && covers(delivered, d.file.Size) || d.file.Size == 0 && len(delivered) > 0 {
+		whole := len(delivered) == 1 && covers(delivered, d.file.Size) || d.file.Size == 0 && len(delivered) > 0
+		if !whole {
+			if whole, err = d.gather(ctx, delivered, doubtful); err != nil {
+				return err
+			}
+		}
+		if whole {
 			d.s.tally.add(tallyKey{d.key, d.share, d.confirm}, false)
 		}
 		return nil
@@ -228,7 +234,7 @@ func (d *Download) Settle(ctx context.Context, delivered, doubtful []Span) error
 	}
 	id := d.id
 	d.id = 0
-	err := d.s.update(ctx, func(tx Tx) error {
+	err = d.s.update(ctx, func(tx Tx) error {
 		d.completed = false
 		now := d.s.now()
 		f, u, err := d.uses(tx, now)

@@ -314,6 +314,9 @@ func (s *Store) DeleteShare(ctx context.Context, c Caller, session, id string) e
 func errShareUnknown() *Error { return Refuse(NotFound, "token not found") }
 
 func dropShare(tx Tx, key Key, h *shareRec) error {
+	if err := dropGathered(tx, key); err != nil {
+		return err
+	}
 	if err := unnumber(tx, h.sequence, h.number, key); err != nil {
 		return err
 	}

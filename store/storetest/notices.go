@@ -137,6 +137,17 @@ func testNotices(t *testing.T, open Pair) {
 	e.boot()
 	told("again", "transfer.downloaded r1@x")
 
+	// In pieces it is told when the last one has arrived; what is left of a
+	// piece goes with the share.
+	for _, piece := range [][2]int64{{1, 3}, {0, 1}, {2, 3}} {
+		if _, err := e.fetch(store.Caller{Share: r1.ID}, ref, piece[0], piece[1]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e.Close()
+	e.boot()
+	told("in pieces", "transfer.downloaded r1@x")
+
 	if err := e.Remind(e.ctx(), alice, s.ID, r2.ID); err != nil {
 		t.Fatal(err)
 	}
@@ -180,6 +191,10 @@ func testNotices(t *testing.T, open Pair) {
 	time.Sleep(1100 * time.Millisecond)
 	e.purge()
 	told("no transfer")
+
+	if n := e.leftRecords(store.UseRecords); n != 0 {
+		t.Errorf("%d records of pieces are left", n)
+	}
 
 	// Where mail is off nothing is written, and a reminder is refused.
 	e.o.Notices, e.o.EventKeep = nil, 0
