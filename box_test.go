@@ -1,12 +1,14 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // box is a copy of this Debian with a systemd of its own, for what needs to be
@@ -39,7 +41,7 @@ func startBox(t *testing.T) *box {
 	})
 	b := &box{t: t, share: filepath.Join(dir, "share")}
 	children := fmt.Sprintf("/proc/%[1]d/task/%[1]d/children", cmd.Process.Pid)
-	e2eUntil(t, "systemd in a box", func() bool {
+	err := retry(t.Context(), func() (bool, string) {
 		select {
 		case <-done:
 			t.Fatalf("the box does not start:\n%s", log.String())
@@ -48,12 +50,14 @@ func startBox(t *testing.T) *box {
 		pid, err := os.ReadFile(children)
 		b.first = strings.TrimSpace(string(pid))
 		if err != nil || b.first == "" {
-			return false
+			return false, "no systemd yet"
 		}
-		out, _ := b.command("systemctl is-system-running").CombinedOutput()
-		state := strings.TrimSpace(string(out))
-		return state == "running" || state == "degraded" // something of this machine may fail in there
+		state, _ := b.run("systemctl is-system-running")
+		return state == "running" || state == "degraded", state // something of this machine may fail in there
 	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	return b
 }
 
@@ -74,30 +78,32 @@ func removeCgroups(name string) error {
 	return nil
 }
 
-func (b *box) command(script string) *exec.Cmd {
-	cmd := exec.CommandContext(b.t.Context(), "nsenter", "--target", b.first, "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup",
-		"sh", "-euc", script)
+// run runs a script in the box and returns what it prints.
+func (b *box) run(script string) (string, error) {
+	ctx, cancel := context.WithTimeout(b.t.Context(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "nsenter", "--target", b.first, "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "sh", "-euc", script)
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8", "DEBIAN_FRONTEND=noninteractive"}
-	return cmd
+	cmd.WaitDelay = time.Second // what it has started may live on
+	out, err := cmd.CombinedOutput()
+	return strings.TrimSpace(string(out)), err
 }
 
-// sh runs a script in the box and returns what it prints.
+// sh is run for scripts that must succeed.
 func (b *box) sh(script string) string {
 	b.t.Helper()
-	out, err := b.command(script).CombinedOutput()
+	out, err := b.run(script)
 	if err != nil {
 		b.t.Fatalf("%s\n%v\n%s", script, err, out)
 	}
-	return strings.TrimSpace(string(out))
+	return out
 }
 
 // until runs a script again and again until it prints what is wanted.
 func (b *box) until(script, want string) {
 	b.t.Helper()
-	var got string
 	e2eUntil(b.t, script+": "+want, func() bool {
-		out, _ := b.command(script).CombinedOutput()
-		got = strings.TrimSpace(string(out))
+		got, _ := b.run(script)
 		return got == want
 	})
 }
