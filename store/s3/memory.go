@@ -21,17 +21,45 @@ const block = 256 << 10
 type memory struct {
 	bound   int64
 	timeout time.Duration
-	pool    sync.Pool
 
 	mu       sync.Mutex
-	promised int64         // guarded by mu
-	freed    chan struct{} // closed and made anew when less is promised; guarded by mu
+	promised int64          // guarded by mu, as the others
+	freed    chan struct{}  // closed and made anew when less is promised
+	used     int64          // blocks
+	spare    []*[block]byte // as many as were promised and are not used, at most: garbage would need as much again
 }
 
 func newMemory(bound int64, timeout time.Duration) *memory {
-	m := &memory{bound: bound, timeout: timeout, freed: make(chan struct{})}
-	m.pool.New = func() any { return new([block]byte) }
-	return m
+	return &memory{bound: bound, timeout: timeout, freed: make(chan struct{})}
+}
+
+// take returns a block.
+func (m *memory) take() *[block]byte {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.used++
+	if n := len(m.spare); n > 0 {
+		b := m.spare[n-1]
+		m.spare = m.spare[:n-1]
+		return b
+	}
+	return new([block]byte)
+}
+
+// put gives a block back.
+func (m *memory) put(b *[block]byte) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.used--
+	m.spare = append(m.spare, b)
+	m.trim()
+}
+
+// trim drops what is not spare any more. The caller holds mu.
+func (m *memory) trim() {
+	n := min(max(m.promised/block-m.used, 0), int64(len(m.spare)))
+	clear(m.spare[n:])
+	m.spare = m.spare[:n]
 }
 
 // promise grants n bytes if that many are left of so many.
@@ -50,6 +78,7 @@ func (m *memory) giveBack(n int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.promised -= n
+	m.trim()
 	close(m.freed)
 	m.freed = make(chan struct{})
 }
@@ -109,7 +138,7 @@ type buffered struct {
 func (m *memory) fill(ctx context.Context, r io.Reader, most int64) (*buffered, error) {
 	b := &buffered{m: m}
 	for {
-		p := m.pool.Get().(*[block]byte)
+		p := m.take()
 		b.blocks = append(b.blocks, p)
 		n, err := readBlock(r, p[:min(block, most-b.size)])
 		b.size += int64(n)
@@ -153,7 +182,7 @@ func readBlock(r io.Reader, p []byte) (n int, err error) {
 // release gives the memory back.
 func (b *buffered) release() {
 	for _, p := range b.blocks {
-		b.m.pool.Put(p)
+		b.m.put(p)
 	}
 	b.blocks = nil
 }

@@ -65,6 +65,30 @@ func TestReserveForShort(t *testing.T) {
 	}
 }
 
+// TestSpare: blocks are used again as long as they are promised to somebody.
+func TestSpare(t *testing.T) {
+	m := newMemory(64<<20, time.Minute)
+	if !m.promise(3*block, m.bound) {
+		t.Fatal("nothing is promised")
+	}
+	a, b, c := m.take(), m.take(), m.take()
+	m.put(a)
+	m.put(b)
+	if again := m.take(); again != b {
+		t.Error("a block is not used again")
+	}
+	m.put(b)
+	m.giveBack(block) // c is used, so one remains
+	if len(m.spare) != 1 || m.used != 1 {
+		t.Errorf("%d are spare, %d used", len(m.spare), m.used)
+	}
+	m.put(c)
+	m.giveBack(2 * block)
+	if len(m.spare) != 0 || m.used != 0 || m.promised != 0 {
+		t.Errorf("%d are spare, %d used, %d bytes promised", len(m.spare), m.used, m.promised)
+	}
+}
+
 func TestFill(t *testing.T) {
 	m := newMemory(64<<20, time.Minute)
 	content := make([]byte, 3*block+1)

@@ -360,8 +360,6 @@ func (c cut) Reserve(context.Context, int64) (store.Cut, error) {
 	return store.Cut{Segment: c.size, AtOnce: 1, Done: func() {}}, nil
 }
 
-var _ store.Segmented = cut{}
-
 // testMoveCut moves contents to where they lie in many small pieces, and back.
 func testMoveCut(t *testing.T, open Pair) {
 	o := store.Options{Inline: 1000}
