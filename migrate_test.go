@@ -83,17 +83,14 @@ func TestMigrate(t *testing.T) {
 	e2eRun(t, exitFailed, "migrate", "--from", first, "--to", file) // in use
 	d.stop()
 
-	killed := false
-	for !killed {
-		cmd, out := e2eProgram(t, "migrate", "--from", first, "--to", file)
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		e2eUntil(t, "a content that is moved", func() bool { n, _ := e2eBlobs(t, shared); return n > 0 })
-		_ = cmd.Process.Kill()
-		if killed = cmd.Wait() != nil; !killed {
-			t.Fatalf("the migration was done before it was killed:\n%s", out)
-		}
+	cmd, out := e2eProgram(t, "migrate", "--from", first, "--to", file)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	e2eUntil(t, "a content that is moved", func() bool { n, _ := e2eBlobs(t, shared); return n > 0 })
+	_ = cmd.Process.Kill()
+	if cmd.Wait() == nil {
+		t.Fatalf("the migration was done before it was killed:\n%s", out)
 	}
 	for _, e := range [][]string{nil, env} { // neither end can be used
 		dir := first

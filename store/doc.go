@@ -33,6 +33,13 @@
 //     constant time and never logged.
 //  7. Names given by users are never paths.
 //
+// # Copies
+//
+// [Move], [Backup], [Restore] and [Check] are about records and blobs as such, and
+// need no running engine. They read all collections page by page; what they know of a
+// record is which runs it refers to, and what it must be to others. A mark in
+// the records (see mark.go) keeps the engine off those that are not complete.
+//
 // # Ids
 //
 // What users see is a random-looking UUIDv4. Inside, a [Key] is 48 bits of time
