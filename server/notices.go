@@ -50,7 +50,7 @@ func notices() []notice {
 		{store.TransferDownloaded, toRecipient, "download_complete", "enable_recipient_email_download_complete", true, func(s *sending) bool { return s.about.Asked }},
 		{store.TransferReminded, toRecipient, "transfer_reminder", "", true, nil},
 		{store.TransferReminded, toOwner, "transfer_autoreminder_receipt", "", true, nil},
-		{store.TransferExpired, toRecipient, "transfer_expired", "email_recipient_when_transfer_expires", true, nil},
+		{store.TransferExpired, toRecipient, "transfer_expired", "", true, nil},
 		{store.TransferExpired, toOwner, "transfer_expired_receipt", "email_me_on_expire", true, nil},
 		{store.TransferExpired, toOwner, "transfer_report", "email_report_on_closing", true, nil},
 		{store.TransferClosed, toRecipient, "transfer_deleted", "", true, nil},
@@ -78,7 +78,7 @@ const again = time.Hour
 
 // Bounds of what a letter lists.
 const (
-	mostLetterFiles = 100
+	mostLetterFiles = 50
 	mostLetterLines = 500
 )
 

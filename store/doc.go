@@ -12,6 +12,11 @@
 // download one file, counted. A content is small (kept as a
 // record of its own, so that many uploads share one fsync) or a run of blobs.
 //
+// A share is for a recipient of a session: who presents it sees what is in there.
+// What happens is written as events, and messages about them wait in an outbox:
+// for channels as they are, for people as notices (see notice.go), which bring
+// along what they say.
+//
 // A content may arrive in several requests: the file is unfinished until the
 // last byte is there. It is then a list of pieces, each a run of its own, and
 // its record tells up to where it is durable (see unfinished.go). Complete, it

@@ -66,9 +66,10 @@ type About struct {
 	// it has arrived.
 	Asked bool
 
-	s   *Store
-	tx  Tx
-	rec *eventRec
+	s       *Store
+	tx      Tx
+	rec     *eventRec
+	content *listing // may be nil
 }
 
 // Session is the session in which it happened, nil where there is none or it is
@@ -119,13 +120,20 @@ func (a *About) Shares() (out []*Share, err error) {
 	return out, err
 }
 
-// Content lists the files of the session that have content, oldest first, the
-// first limit of them; more tells how many there are besides.
+// Content lists files of the session that have content, at most limit of them,
+// oldest first; more tells how many there are besides, at most.
 func (a *About) Content(limit int) (out []*File, more int, err error) {
+	if a.content != nil && a.content.limit == limit {
+		return a.content.files, a.content.more, nil
+	}
 	prefix := bySession(a.rec.session)
 	for item, err := range a.tx.Scan(IndexRecords, prefix, nil) {
 		if err != nil {
 			return nil, 0, err
+		}
+		if len(out) == limit {
+			more++
+			continue
 		}
 		key, ok := keyOf(item.ID[len(prefix):])
 		if !ok {
@@ -140,10 +148,17 @@ func (a *About) Content(limit int) (out []*File, more int, err error) {
 		}
 	}
 	slices.Reverse(out)
-	if len(out) > limit {
-		out, more = out[:limit], len(out)-limit
+	if a.content != nil {
+		*a.content = listing{limit, out, more}
 	}
 	return out, more, nil
+}
+
+// listing is what Content has read for several events of one Update.
+type listing struct {
+	limit int
+	files []*File
+	more  int
 }
 
 // Past lists the events of the session that are kept, oldest first, at most

@@ -144,6 +144,7 @@ func (s *Store) CreateShares(ctx context.Context, c Caller, session string, spec
 		}); err != nil {
 			return err
 		}
+		with := new(listing)
 		for _, spec := range specs {
 			if i := spec.among(have); i >= 0 {
 				out = append(out, have[i])
@@ -175,7 +176,7 @@ func (s *Store) CreateShares(ctx context.Context, c Caller, session string, spec
 			if err := tx.Put(ShareRecords, share[:], h.encode(), time.Time{}); err != nil {
 				return err
 			}
-			if err := s.emitSent(tx, now, key, rec, share, h); err != nil {
+			if err := s.emitSent(tx, now, key, rec, share, h, with); err != nil {
 				return err
 			}
 			have = append(have, s.showShare(share, h))

@@ -19,12 +19,12 @@ func transferEvent(t EventType, session Key, r *sessionRec, share Key, h *shareR
 }
 
 // emitSent tells of a share whose holder can have the session, if there is
-// somebody to be told.
-func (s *Store) emitSent(tx Tx, now time.Time, session Key, r *sessionRec, share Key, h *shareRec) error {
+// somebody to be told. with is kept for all shares of one Update.
+func (s *Store) emitSent(tx Tx, now time.Time, session Key, r *sessionRec, share Key, h *shareRec, with *listing) error {
 	if h.sent.IsZero() || h.email == "" {
 		return nil
 	}
-	return s.emit(tx, now, transferEvent(TransferSent, session, r, share, h))
+	return s.emitAbout(tx, now, transferEvent(TransferSent, session, r, share, h), &About{content: with})
 }
 
 // handOver tells that a session is complete, and its recipients.
@@ -32,6 +32,7 @@ func (s *Store) handOver(tx Tx, now time.Time, key Key, r *sessionRec) error {
 	if err := s.emit(tx, now, transferEvent(TransferAvailable, key, r, Key{}, nil)); err != nil {
 		return err
 	}
+	with := new(listing)
 	return s.eachShare(tx, key, func(share Key, h *shareRec) error {
 		if !h.sent.IsZero() {
 			return nil
@@ -40,7 +41,7 @@ func (s *Store) handOver(tx Tx, now time.Time, key Key, r *sessionRec) error {
 		if err := tx.Put(ShareRecords, share[:], h.encode(), time.Time{}); err != nil {
 			return err
 		}
-		return s.emitSent(tx, now, key, r, share, h)
+		return s.emitSent(tx, now, key, r, share, h, with)
 	})
 }
 
