@@ -9,10 +9,11 @@ import (
 
 // elsewhere returns the address to which a download is redirected, empty if it is
 // not. Only who asks for the whole content and no more is: conditions, ranges and
-// digests are about what we say of it, a page of another origin would not be let
-// in there, and who presents a token in a header would present it there, too.
+// digests are about what we say of it, the script of a page would not be let in
+// there, and who presents a token in a header would present it there, too.
 func elsewhere(r *http.Request, h http.Header, d *store.Download) (string, error) {
-	if r.Method != http.MethodGet {
+	mode := r.Header.Get("Sec-Fetch-Mode")
+	if r.Method != http.MethodGet || mode == "cors" || mode == "same-origin" {
 		return "", nil
 	}
 	for _, name := range []string{
