@@ -26,27 +26,19 @@ func (s *server) invitation(r *http.Request, in *store.Invitation) api.Invitatio
 	return o
 }
 
-// invitationSpec is what is said of an invitation; limits that are not said stay
-// as they are in old.
-func (f fields) invitationSpec(old store.Limits) (spec store.InvitationSpec, err error) {
+func (f fields) invitationSpec() (spec store.InvitationSpec, err error) {
 	for name, to := range map[string]**string{"email": &spec.Email, "name": &spec.Name, "message": &spec.Message} {
 		if *to, err = f.text(name); err != nil {
 			return spec, err
 		}
 	}
-	if spec.TTL, err = f.seconds("ttl"); err != nil {
-		return spec, err
-	}
-	for name, to := range map[string]*int64{"max_uses": &old.MaxUses, "max_files": &old.MaxFiles, "max_size": &old.MaxSize} {
-		n, err := f.number(name)
-		if err != nil {
+	for name, to := range map[string]**int64{"max_uses": &spec.MaxUses, "max_files": &spec.MaxFiles, "max_size": &spec.MaxSize} {
+		if *to, err = f.number(name); err != nil {
 			return spec, err
 		}
-		if n != nil {
-			*to, spec.Limits = *n, &old
-		}
 	}
-	return spec, nil
+	spec.TTL, err = f.seconds("ttl")
+	return spec, err
 }
 
 func (s *server) postInvitation(w http.ResponseWriter, r *http.Request) error {
@@ -54,7 +46,7 @@ func (s *server) postInvitation(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	spec, err := said.invitationSpec(store.Limits{})
+	spec, err := said.invitationSpec()
 	if err != nil {
 		return err
 	}
@@ -92,15 +84,12 @@ func (s *server) patchInvitation(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	in, err := s.store.Invitation(r.Context(), state(r).caller, state(r).vars["id"])
+	spec, err := said.invitationSpec()
 	if err != nil {
 		return err
 	}
-	spec, err := said.invitationSpec(in.Limits)
+	in, err := s.store.PatchInvitation(r.Context(), state(r).caller, state(r).vars["id"], spec)
 	if err != nil {
-		return err
-	}
-	if in, err = s.store.PatchInvitation(r.Context(), state(r).caller, in.ID, spec); err != nil {
 		return err
 	}
 	return reply.JSON(w, s.invitation(r, in))

@@ -276,7 +276,7 @@ func (c *checker) leads(tx Tx, item Item) (bool, error) {
 	case byOwner("")[0], byTag("", "")[0], bySession(last)[0]:
 		f, err := getFile(tx, last)
 		return err == nil && f != nil && f.reason == alive && slices.ContainsFunc(f.listed(last), func(e []byte) bool { return bytes.Equal(e, id) }), err
-	case sessionsOf("")[0], madeBy(last)[0]:
+	case sessionsOf("")[0], madeBy(last)[0], begunBy(last)[0]:
 		s, err := getSession(tx, last)
 		return err == nil && s != nil && s.reason == alive && slices.ContainsFunc(s.listed(last), func(e []byte) bool { return bytes.Equal(e, id) }), err
 	case byNumber("", 0)[0]:

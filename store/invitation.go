@@ -60,7 +60,10 @@ type Limits struct {
 // InvitationSpec is what is said of an invitation. Nil means: not said.
 type InvitationSpec struct {
 	TTL      *time.Duration // from now, at most Options.MaxSessionTTL; default Options.SessionTTL
-	Limits   *Limits
+	MaxUses  *int64         // see Limits
+	MaxFiles *int64
+	MaxSize  *int64
+	Share    *bool
 	Email    *string // an address (see IsAddress), or empty
 	Name     *string // with Message at most 4 KiB
 	Message  *string
@@ -166,9 +169,11 @@ func decodeInvitation(b []byte) (*invitationRec, error) {
 }
 
 // invitationsOf is the prefix of the list of an account's invitations, madeBy
-// that of the sessions made by an invitation.
+// that of the sessions made by an invitation, begunBy of those among them that
+// are not complete.
 func invitationsOf(owner string) []byte { return text('i', owner) }
 func madeBy(invitation Key) []byte      { return append([]byte{'j'}, invitation[:]...) }
+func begunBy(invitation Key) []byte     { return append([]byte{'q'}, invitation[:]...) }
 
 // putInvitation writes the record: it is due when its time is over, or when it
 // has been remembered long enough after its end.
@@ -229,11 +234,17 @@ func (r *invitationRec) apply(spec InvitationSpec, now time.Time, most time.Dura
 		}
 		r.expires = now.Add(ttl)
 	}
-	if l := spec.Limits; l != nil {
-		if l.MaxUses < 0 || l.MaxUses > maxCount || l.MaxFiles < 0 || l.MaxFiles > maxCount || l.MaxSize < 0 {
-			return Refuse(Invalid, fmt.Sprintf("limits must be between 0 (none) and %d, of bytes any number", int64(maxCount)))
+	l := &r.limits
+	for _, x := range []struct{ said, to *int64 }{{spec.MaxUses, &l.MaxUses}, {spec.MaxFiles, &l.MaxFiles}, {spec.MaxSize, &l.MaxSize}} {
+		if x.said != nil {
+			*x.to = *x.said
 		}
-		r.limits = *l
+	}
+	if min(l.MaxUses, l.MaxFiles, l.MaxSize) < 0 || max(l.MaxUses, l.MaxFiles) > maxCount {
+		return Refuse(Invalid, fmt.Sprintf("limits must be between 0 (none) and %d, of bytes any number", int64(maxCount)))
+	}
+	if spec.Share != nil {
+		l.Share = *spec.Share
 	}
 	for _, x := range []struct {
 		said *string

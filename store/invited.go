@@ -50,7 +50,7 @@ func (s *Store) createInvited(ctx context.Context, c Caller, spec SessionSpec) (
 		if err != nil {
 			return err
 		}
-		if open, err := s.unfinishedBy(tx, by, now); err != nil || open >= mostInvited {
+		if full, err := holds(tx, begunBy(by), mostInvited); err != nil || full {
 			return orRefuse(err, Quota, "too many uploads have begun and are not complete")
 		}
 		if rec, err = s.newSession(in.owner, spec, now); err != nil {
@@ -63,30 +63,6 @@ func (s *Store) createInvited(ctx context.Context, c Caller, spec SessionSpec) (
 		return nil, err
 	}
 	return s.showSession(key, rec), nil
-}
-
-// unfinishedBy counts the living sessions that were made by an invitation and
-// are not complete, up to mostInvited.
-func (s *Store) unfinishedBy(tx Tx, invitation Key, now time.Time) (n int, err error) {
-	prefix := madeBy(invitation)
-	for item, err := range tx.Scan(IndexRecords, prefix, nil) {
-		if err != nil {
-			return 0, err
-		}
-		key, _ := keyOf(item.ID[len(prefix):])
-		rec, err := sessionAt(tx, key, now)
-		switch {
-		case KindOf(err) != 0:
-		case err != nil:
-			return 0, err
-		case rec.completed.IsZero():
-			n++
-		}
-		if n == mostInvited {
-			break
-		}
-	}
-	return n, nil
 }
 
 // whoseSession tells whose a session is, and notes in it the invitation by which
@@ -211,7 +187,7 @@ func (s *Store) CompleteSession(ctx context.Context, c Caller, id string, attrs 
 		if err := rec.apply(SessionSpec{Attrs: &attrs}, now, s.o.MaxSessionTTL); err != nil {
 			return err
 		}
-		if err := s.use(tx, rec, now); err != nil {
+		if err := s.use(tx, key, rec, now); err != nil {
 			return err
 		}
 		rec.completed, rec.updated = now, now
@@ -256,9 +232,12 @@ func whole(tx Tx, session Key) error {
 
 // use counts a use of the invitation by which a session was made, if there is
 // one and it is not forgotten.
-func (s *Store) use(tx Tx, r *sessionRec, now time.Time) error {
+func (s *Store) use(tx Tx, key Key, r *sessionRec, now time.Time) error {
 	if r.invitation.zero() {
 		return nil
+	}
+	if err := tx.Delete(IndexRecords, entry(begunBy(r.invitation), key)); err != nil {
+		return err
 	}
 	in, err := getInvitation(tx, r.invitation)
 	if err != nil || in == nil {

@@ -88,10 +88,15 @@ func (r *sessionRec) eachIndex(key Key, do func(id []byte) error) error {
 			return err
 		}
 	}
-	if !r.invitation.zero() {
-		return do(entry(madeBy(r.invitation), key))
+	if r.invitation.zero() {
+		return nil
 	}
-	return nil
+	if r.completed.IsZero() {
+		if err := do(entry(begunBy(r.invitation), key)); err != nil {
+			return err
+		}
+	}
+	return do(entry(madeBy(r.invitation), key))
 }
 
 func putSession(tx Tx, key Key, r *sessionRec) error {

@@ -120,12 +120,12 @@ func (a *api) postGuest(w http.ResponseWriter, r *http.Request) error {
 		}
 		attrs[name] = string(said)
 	}
-	limits := store.Limits{MaxFiles: int64(a.o.Files), Share: !own["can_only_send_to_me"]}
+	spec := store.InvitationSpec{TTL: new(a.ttl(in.Expires, a.o.MaxTTL)), MaxFiles: new(int64(a.o.Files)), Share: new(!own["can_only_send_to_me"]),
+		Email: &in.Recipient, Name: in.Subject, Message: in.Message, Attrs: &attrs, Sequence: guests}
 	if own["valid_only_one_time"] {
-		limits.MaxUses = 1
+		spec.MaxUses = new(int64(1))
 	}
-	ttl := a.ttl(in.Expires, a.o.MaxTTL)
-	made, err := a.Store.Invite(r.Context(), c.Caller, store.InvitationSpec{TTL: &ttl, Limits: &limits, Email: &in.Recipient, Name: in.Subject, Message: in.Message, Attrs: &attrs, Sequence: guests})
+	made, err := a.Store.Invite(r.Context(), c.Caller, spec)
 	if err != nil {
 		return err
 	}

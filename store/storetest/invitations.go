@@ -13,7 +13,7 @@ import (
 // invite makes an invitation of alice's.
 func (e *env) invite(l store.Limits) (*store.Invitation, store.Caller) {
 	e.t.Helper()
-	in, err := e.Invite(e.ctx(), alice, store.InvitationSpec{Limits: &l})
+	in, err := e.Invite(e.ctx(), alice, store.InvitationSpec{MaxUses: &l.MaxUses, MaxFiles: &l.MaxFiles, MaxSize: &l.MaxSize, Share: &l.Share})
 	if err != nil {
 		e.t.Fatal(err)
 	}
@@ -47,9 +47,10 @@ func (e *env) deliver(guest store.Caller, data []byte) (string, store.Ref, error
 
 func testInvitations(t *testing.T, open Pair) {
 	e := start(t, open, store.Options{})
-	spec := store.InvitationSpec{TTL: new(time.Hour), Attrs: &map[string]string{"x.to": "carol"}, Email: new("carol@example.net"), Name: new("slides"), Message: new("please\nsoon"), Sequence: "x", Limits: &store.Limits{MaxUses: 2, MaxFiles: 3, MaxSize: 4, Share: true}}
+	spec := store.InvitationSpec{TTL: new(time.Hour), Attrs: &map[string]string{"x.to": "carol"}, Email: new("carol@example.net"), Name: new("slides"), Message: new("please\nsoon"), Sequence: "x",
+		MaxUses: new(int64(2)), MaxFiles: new(int64(3)), MaxSize: new(int64(4)), Share: new(true)}
 	first, err := e.Invite(e.ctx(), alice, spec)
-	if err != nil || first.Number != 1 || first.State != store.InviteOpen || first.Limits != *spec.Limits || first.Attrs["x.to"] != "carol" || first.Email != "carol@example.net" || first.Name != "slides" || first.Message != "please\nsoon" || first.Expires.Sub(first.Created) != time.Hour || first.Owner != alice.Name {
+	if err != nil || first.Number != 1 || first.State != store.InviteOpen || first.Limits != (store.Limits{MaxUses: 2, MaxFiles: 3, MaxSize: 4, Share: true}) || first.Attrs["x.to"] != "carol" || first.Email != "carol@example.net" || first.Name != "slides" || first.Message != "please\nsoon" || first.Expires.Sub(first.Created) != time.Hour || first.Owner != alice.Name {
 		t.Fatalf("%+v, %v", first, err)
 	}
 	if first.Secret == first.ID || len(first.Secret) != 36 {
@@ -101,7 +102,7 @@ func testInvitations(t *testing.T, open Pair) {
 		_, err = e.Invited(e.ctx(), secret)
 		e.want(err, store.NotFound, "invitation not found")
 	}
-	for _, bad := range []store.InvitationSpec{{TTL: new(time.Millisecond)}, {TTL: new(10000 * time.Hour)}, {Limits: &store.Limits{MaxUses: -1}}, {Limits: &store.Limits{MaxSize: -1}}, {Attrs: &map[string]string{"bad": "x"}},
+	for _, bad := range []store.InvitationSpec{{TTL: new(time.Millisecond)}, {TTL: new(10000 * time.Hour)}, {MaxUses: new(int64(-1))}, {MaxSize: new(int64(-1))}, {MaxFiles: new(int64(1) << 40)}, {Attrs: &map[string]string{"bad": "x"}},
 		{Email: new("carol")}, {Email: new("a@b, c@d")}, {Name: new("a\nb")}, {Name: new("\xff")}, {Message: new(strings.Repeat("x", 5000))}} {
 		_, err := e.Invite(e.ctx(), alice, bad)
 		e.want(err, store.Invalid, "")

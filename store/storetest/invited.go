@@ -236,13 +236,33 @@ func testInvitedLimits(t *testing.T, open Pair) {
 
 	// So many sessions may be begun and left.
 	_, many := e.invite(store.Limits{})
-	for range 100 {
+	id, _, err := e.deliver(many, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 99 {
+		if s, err = e.CreateSession(e.ctx(), many, store.SessionSpec{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	full := func() {
+		t.Helper()
+		_, err := e.CreateSession(e.ctx(), many, store.SessionSpec{})
+		e.want(err, store.Quota, "too many uploads have begun and are not complete")
+	}
+	full()
+	if _, err := e.CompleteSession(e.ctx(), many, id, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.DeleteSession(e.ctx(), many, s.ID); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
 		if _, err := e.CreateSession(e.ctx(), many, store.SessionSpec{}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	_, err = e.CreateSession(e.ctx(), many, store.SessionSpec{})
-	e.want(err, store.Quota, "too many uploads have begun and are not complete")
+	full()
 }
 
 // Of sessions that are completed at once, so many are as the invitation allows.
