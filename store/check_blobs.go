@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -20,31 +18,57 @@ const readers = 8
 // contents looks whether the contents of a page of files are there.
 func (c *checker) contents(ctx context.Context, items []Item) error {
 	var wg sync.WaitGroup
-	var mu sync.Mutex // guards what follows
-	var first error
-	var next atomic.Int64
-	for range readers {
+	var mu sync.Mutex // guards c.sum and c.lost
+	var errs [readers]error
+	for w := range readers {
 		wg.Go(func() {
-			for i := next.Add(1) - 1; i < int64(len(items)) && ctx.Err() == nil; i = next.Add(1) - 1 {
-				key, _ := keyOf(items[i].ID)
-				doc, blobs, size, err := c.content(ctx, key)
+			var all []stored
+			if all, errs[w] = c.stored(ctx, items, w); errs[w] != nil {
+				return
+			}
+			for _, s := range all {
+				blobs, size, err := c.content(ctx, s)
 				f, bad := faultOf(err)
+				if err != nil && !bad {
+					errs[w] = fmt.Errorf("content of %s: %w", s.key, err)
+					return
+				}
 				mu.Lock()
-				switch c.sum.Blobs, c.sum.Bytes = c.sum.Blobs+blobs, c.sum.Bytes+size; {
-				case bad:
-					c.lost[key] = lost{f, doc}
-				case err != nil && first == nil:
-					first = fmt.Errorf("content of %s: %w", key, err)
+				if c.sum.Blobs, c.sum.Bytes = c.sum.Blobs+blobs, c.sum.Bytes+size; bad {
+					c.lost[s.key] = lost{f, s.doc}
 				}
 				mu.Unlock()
 			}
 		})
 	}
 	wg.Wait()
-	if first == nil {
-		first = context.Cause(ctx)
-	}
-	return first
+	return errors.Join(errs[:]...)
+}
+
+// stored is what a file's record says of its content.
+type stored struct {
+	key      Key
+	doc      []byte // the record
+	contents []content
+	err      error // what is wrong already, without the blobs
+}
+
+// stored reads what each so many-th record of a page says, from the first on.
+func (c *checker) stored(ctx context.Context, items []Item, first int) (all []stored, err error) {
+	err = c.b.Records.View(ctx, func(tx Tx) error {
+		all = nil
+		for i := first; i < len(items); i += readers {
+			s := stored{doc: items[i].Doc}
+			s.key, _ = keyOf(items[i].ID)
+			s.contents, s.err = contentsOf(tx, s.key, s.doc)
+			if _, known := faultOf(s.err); s.err != nil && !known {
+				return s.err
+			}
+			all = append(all, s)
+		}
+		return nil
+	})
+	return all, err
 }
 
 // faultOf tells what an error of reading a content says of the content itself.
@@ -65,38 +89,28 @@ func faultOf(err error) (fault, bool) {
 }
 
 // content looks at the content of a file: whether it is there, and with Deep
-// whether it is what was stored. It returns the file's record, as it was then.
-func (c *checker) content(ctx context.Context, key Key) (doc []byte, blobs, size int64, err error) {
-	var all []content
-	err = c.b.Records.View(ctx, func(tx Tx) error {
-		d, err := tx.Get(FileRecords, key[:])
-		if err != nil {
-			return err
-		}
-		doc = bytes.Clone(d)
-		all, err = contentsOf(tx, key, doc)
-		return err
-	})
-	if err != nil {
-		return doc, 0, 0, err
+// whether it is what was stored.
+func (c *checker) content(ctx context.Context, s stored) (blobs, size int64, err error) {
+	if s.err != nil {
+		return 0, 0, s.err
 	}
-	for _, one := range all {
+	for _, one := range s.contents {
 		for _, r := range one.runs {
 			for i := range r.count {
 				blobs++
 				if err := c.there(ctx, r.blob(i), min(r.seg, r.size-i*r.seg)); err != nil {
-					return doc, blobs, size, err
+					return blobs, size, err
 				}
 			}
 			size += r.size
 		}
 		if c.o.Deep {
 			if err := c.compare(ctx, one); err != nil {
-				return doc, blobs, size, err
+				return blobs, size, err
 			}
 		}
 	}
-	return doc, blobs, size, nil
+	return blobs, size, nil
 }
 
 // contentsOf are the contents of a file that are in the blobs; a small one is
