@@ -18,11 +18,13 @@ import (
 // archive sends all files of a session that have content and downloads left,
 // oldest last.
 func (s *server) archive(w http.ResponseWriter, r *http.Request) error {
-	sess, err := s.store.Session(r.Context(), state(r).caller, state(r).vars["sid"])
+	c := state(r).caller
+	c.Invite = "" // who is invited reads nothing
+	sess, err := s.store.Session(r.Context(), c, state(r).vars["sid"])
 	if err != nil {
 		return err
 	}
-	return s.archiveOf(w, r, state(r).caller, sess)
+	return s.archiveOf(w, r, c, sess)
 }
 
 func (s *server) archiveOf(w http.ResponseWriter, r *http.Request, c store.Caller, sess *store.Session) error {

@@ -63,6 +63,8 @@ func TestInvitation(t *testing.T) {
 	if len(files) != 2 || files[0].State != "UPLOADED" {
 		t.Errorf("%+v", files)
 	}
+	h.do("GET", at+"/files/"+f.ID, "", nil, as...).want(t, 403) // what it sent, it does not get back
+	h.do("GET", at+"/archive", "", nil, as...).want(t, 401)
 	for range 2 { // an answer may be lost
 		h.do("POST", at+"/complete", "", nil, as...).want(t, 200).into(t, &s)
 		if s.CompletedAt == nil {

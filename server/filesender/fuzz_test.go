@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -46,6 +47,29 @@ func FuzzNewTransfer(f *testing.F) {
 			}
 		}
 		in.Options.known(knownOptions())
+	})
+}
+
+// Whatever is said of a guest, its options are those that there are.
+func FuzzNewGuest(f *testing.F) {
+	f.Add(`{"recipient":"a@b","options":{"guest":{"valid_only_one_time":1},"transfer":["get_a_link"]},"expires":"17"}`)
+	f.Add(`{"recipient":"a@b","options":{"get_a_link":0}}`)
+	f.Add(`{"options":["can_only_send_to_me"],"subject":null}`)
+	f.Fuzz(func(t *testing.T, body string) {
+		var in newGuest
+		if json.Unmarshal([]byte(body), &in) != nil {
+			return
+		}
+		for name := range in.Options.guest.known(knownGuestOptions()) {
+			if !slices.Contains(knownGuestOptions(), name) {
+				t.Errorf("%q", name)
+			}
+		}
+		for name := range in.Options.transfer.known(knownOptions()) {
+			if !slices.Contains(knownOptions(), name) {
+				t.Errorf("%q", name)
+			}
+		}
 	})
 }
 
