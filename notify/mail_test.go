@@ -82,6 +82,29 @@ func TestMail(t *testing.T) {
 	}
 }
 
+// Several daemons deliver from one outbox, and nobody gets a letter twice.
+func TestMailShared(t *testing.T) {
+	to := []string{"a@example.net", "b@example.net", "c@example.net"}
+	h, srv := newMailHouse(t, mailtest.Options{}, Mail{}, to...)
+	for range 3 {
+		h.start()
+	}
+	h.upload(20)
+	eventually(t, "all delivered", func() bool { return h.outcome("delivered") == 60 })
+	seen := map[string]int{}
+	for _, m := range srv.Mails() {
+		seen[m.Header.Get("Message-Id")]++
+	}
+	for id, n := range seen {
+		if n != 1 {
+			t.Errorf("%s was sent %d times", id, n)
+		}
+	}
+	if len(seen) != 60 {
+		t.Errorf("%d letters", len(seen))
+	}
+}
+
 // A server that is down, greylists, breaks off and refuses loses nothing and gets
 // nothing twice.
 func TestMailFailures(t *testing.T) {

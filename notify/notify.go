@@ -20,6 +20,7 @@ type Outbox interface {
 	Claim(ctx context.Context, limit int, lease time.Duration) ([]*store.Message, error)
 	Begin(ctx context.Context, id string) error
 	Retry(ctx context.Context, at time.Time, ids ...string) error
+	Return(ctx context.Context, at time.Time, ids ...string) error
 	Done(ctx context.Context, id string) error
 }
 
@@ -190,7 +191,7 @@ func (n *Notifier) round() bool {
 		})
 	}
 	if len(put) > 0 {
-		n.later(wait, put...)
+		n.settle(func(ctx context.Context) error { return n.outbox.Return(ctx, time.Now().Add(wait), put...) })
 	}
 	return begun && len(messages) == claimed
 }
@@ -289,20 +290,21 @@ func (n *Notifier) recover(to store.Recipient) {
 // are stopping.
 const settling = 10 * time.Second
 
-func (n *Notifier) done(m *store.Message) {
+// settle writes to the outbox what became of messages.
+func (n *Notifier) settle(write func(context.Context) error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(n.ctx), settling)
 	defer cancel()
-	if err := n.outbox.Done(ctx, m.ID); err != nil {
+	if err := write(ctx); err != nil {
 		n.o.Log.Error("writing the outbox", "error", err)
 	}
 }
 
-func (n *Notifier) later(wait time.Duration, ids ...string) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(n.ctx), settling)
-	defer cancel()
-	if err := n.outbox.Retry(ctx, time.Now().Add(wait), ids...); err != nil {
-		n.o.Log.Error("writing the outbox", "error", err)
-	}
+func (n *Notifier) done(m *store.Message) {
+	n.settle(func(ctx context.Context) error { return n.outbox.Done(ctx, m.ID) })
+}
+
+func (n *Notifier) later(wait time.Duration, id string) {
+	n.settle(func(ctx context.Context) error { return n.outbox.Retry(ctx, time.Now().Add(wait), id) })
 }
 
 // backoff is how long to wait after so many attempts, with a fifth of chance in

@@ -155,6 +155,15 @@ func (s *Store) Retry(ctx context.Context, at time.Time, ids ...string) error {
 	})
 }
 
+// Return gives messages back that were claimed and not tried: they are due again
+// at a time, and this was no attempt.
+func (s *Store) Return(ctx context.Context, at time.Time, ids ...string) error {
+	return s.changeMessages(ctx, ids, func(m *messageRec) (time.Time, bool) {
+		m.attempts = max(m.attempts-1, 0)
+		return at, true
+	})
+}
+
 // Done removes a message that was delivered or is given up.
 func (s *Store) Done(ctx context.Context, id string) error {
 	return s.changeMessages(ctx, []string{id}, func(*messageRec) (time.Time, bool) { return time.Time{}, false })

@@ -160,6 +160,12 @@ func testOutbox(t *testing.T, open Pair) {
 	if got := claim(10, time.Minute, 1)[0]; got.ID != second.ID || got.Attempts != 2 || got.Begun {
 		t.Errorf("%+v", got)
 	}
+	if err := e.Return(e.ctx(), time.Now().Add(-time.Second), second.ID, "unknown"); err != nil { // it was not tried
+		t.Fatal(err)
+	}
+	if got := claim(10, time.Minute, 1)[0]; got.ID != second.ID || got.Attempts != 2 {
+		t.Errorf("%+v", got)
+	}
 	for _, m := range []*store.Message{first, second, second} {
 		if err := e.Done(e.ctx(), m.ID); err != nil {
 			t.Fatal(err)
