@@ -5,7 +5,8 @@
 	const items = []
 	const files = 3          // so many at a time
 	const tries = 12         // of one request, before the person is asked
-	const stalled = 60000    // ms without a byte: the connection is dead
+	const stalled = 60000    // ms without a byte of a body: the connection is dead
+	const thinking = 600000  // ms without an answer: the server may have to read a large file once more
 	const maxFiles = Number(said.maxFiles), maxSize = Number(said.maxSize), chunkSize = Number(said.chunkSize)
 	let begun = null         // what the server knows of this upload; null: nothing
 	let running = false
@@ -58,14 +59,15 @@
 	function call(method, url, headers, body, moved) {
 		return new Promise((resolve, reject) => {
 			const x = new XMLHttpRequest()
-			let last = Date.now()
-			const watch = setInterval(() => { if (Date.now() - last > stalled) x.abort() }, 1000)
+			let last = Date.now(), patience = body instanceof Blob ? stalled : thinking
+			const watch = setInterval(() => { if (Date.now() - last > patience) x.abort() }, 1000)
 			x.open(method, url)
 			for (const name in headers) x.setRequestHeader(name, headers[name])
 			x.upload.onprogress = e => {
 				last = Date.now()
 				if (moved) moved(e.loaded)
 			}
+			x.upload.onload = () => { patience = thinking }
 			x.onprogress = () => { last = Date.now() }
 			x.onloadend = () => {
 				clearInterval(watch)
