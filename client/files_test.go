@@ -24,6 +24,7 @@ func TestFiles(t *testing.T) {
 			tags = append(tags, "even")
 		}
 		want = append(want, upload(t, c, []byte("x"), client.UploadSpec{Name: fmt.Sprint(i), Tags: tags}).Name)
+		time.Sleep(2 * time.Millisecond) // those of one millisecond come in any order
 	}
 	slices.Reverse(want)
 	for _, page := range []int{0, 1, 3, 7} {

@@ -79,7 +79,7 @@ func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) reply.Answ
 	ans := statuses.Of(err)
 	body := answer{Message: named(r, store.KindOf(err)), UID: w.Header().Get("X-Request-Id")}
 	if f, ok := errors.AsType[*faultError](err); ok {
-		ans.Status, ans.Message, ans.Ours = f.status, f.name, false
+		ans.Status, ans.Code, ans.Message, ans.Ours = f.status, reply.CodeOf(f.status), f.name, false
 		body.Message, body.Details = f.name, f.details
 	}
 	switch {

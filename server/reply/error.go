@@ -115,6 +115,21 @@ func faultRow(f Fault) (row, bool) {
 	return row{}, false
 }
 
+// CodeOf is the code that goes with a status which a dialect has chosen itself.
+func CodeOf(status int) string {
+	for _, k := range store.Kinds() {
+		if r, _ := kindRow(k); r.status == status {
+			return r.code
+		}
+	}
+	for f := Method; f < faultEnd; f++ {
+		if r, _ := faultRow(f); r.status == status {
+			return r.code
+		}
+	}
+	return api.CodeInternal
+}
+
 // Answer is what an error became.
 type Answer struct {
 	Status  int
