@@ -13,6 +13,7 @@ const (
 	toOwn     action = "own"     // list and make what is one's own
 	toFile    action = "file"    // see and change an upload
 	toSession action = "session" // use a session and what is in it
+	toShare   action = "share"   // let others see a session, and have them told; the id of an open session is not enough for that
 	toRule    action = "rule"    // change or end a session
 	toFind    action = "find"    // learn where a thing is; the id of an open session does not help there
 	toFetch   action = "fetch"   // read bytes by a link
@@ -50,7 +51,7 @@ func (s *Store) decide(c Caller, a action, w *whose) *Error {
 		a == toAppend && s.o.AnonymousUploads && (w == nil || w.owner == ""):
 		return nil
 	case (c.Grant != "" || c.Share != "") && w == nil && (a == toFile || a == toSession), // asked again when the file is known
-		c.Invite != "" && (w == nil || w.invited) && (a == toSession || a == toRule || a == toFind),
+		c.Invite != "" && (w == nil || w.invited) && (a == toSession || a == toShare || a == toRule || a == toFind),
 		w != nil && w.needs != "" && w.granted.number() >= w.needs.number():
 		return nil
 	case c.Name == "" && w != nil && w.granted != "":
@@ -59,7 +60,7 @@ func (s *Store) decide(c Caller, a action, w *whose) *Error {
 		return Refuse(Denied, "the invitation does not allow that")
 	case c.Name == "":
 		return Refuse(Unauthenticated, "authentication required")
-	case a == toUpload, a == toFetch, w == nil, w.owner == c.Name, (a == toSession || a == toFind) && slices.Contains(w.members, c.Name):
+	case a == toUpload, a == toFetch, w == nil, w.owner == c.Name, (a == toSession || a == toShare || a == toFind) && slices.Contains(w.members, c.Name):
 		return nil
 	}
 	return Refuse(Denied, "not yours")

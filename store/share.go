@@ -124,13 +124,13 @@ func (s *Store) showShare(key Key, h *shareRec) *Share {
 // CreateShares makes shares of a session of the caller's, all of them or none.
 // Those that a spec finds there already are as they were.
 func (s *Store) CreateShares(ctx context.Context, c Caller, session string, specs []ShareSpec) (out []*Share, err error) {
-	if err := s.permit(c, toSession, nil); err != nil {
+	if err := s.permit(c, toShare, nil); err != nil {
 		return nil, err
 	}
 	now := s.now()
 	err = s.update(ctx, func(tx Tx) error {
 		out = nil
-		key, rec, err := s.mySession(tx, c, toSession, session)
+		key, rec, err := s.mySession(tx, c, toShare, session)
 		if err != nil {
 			return err
 		}

@@ -164,6 +164,9 @@ func testNumbers(t *testing.T, open Pair) {
 		if _, err := opened.SessionByNumber(e.ctx(), c, "t.session", theirs.Number); store.KindOf(err) != store.Denied && store.KindOf(err) != store.Unauthenticated {
 			t.Errorf("%q found an open session by its number: %v", c.Name, err)
 		}
+		if _, err := opened.CreateShares(e.ctx(), c, theirs.ID, []store.ShareSpec{{Email: "dave@example.net"}}); store.KindOf(err) != store.Denied && store.KindOf(err) != store.Unauthenticated {
+			t.Errorf("%q sent an open session to somebody: %v", c.Name, err)
+		}
 		if _, err := opened.Locate(e.ctx(), c, inIt.ID); store.KindOf(err) != store.Denied && store.KindOf(err) != store.Unauthenticated {
 			t.Errorf("%q was told of an open session: %v", c.Name, err)
 		}
