@@ -161,13 +161,13 @@ var (
 	mapping    = regexp.MustCompile(`^[0-9a-f]+-[0-9a-f]+ `)
 )
 
-func (c *child) footprint() (footprint, error) {
-	var f footprint
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.cmd.Process.Pid))
+// status is the memory of a process as the kernel sums it up.
+func status(pid int) (f footprint, err error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return f, err
 	}
-	for _, m := range statusLine.FindAllSubmatch(status, -1) {
+	for _, m := range statusLine.FindAllSubmatch(text, -1) {
 		kib, err := strconv.ParseInt(string(m[2]), 10, 64)
 		if err != nil {
 			return f, err
@@ -180,6 +180,14 @@ func (c *child) footprint() (footprint, error) {
 		case "RssAnon":
 			f.anon = kib << 10
 		}
+	}
+	return f, nil
+}
+
+func (c *child) footprint() (footprint, error) {
+	f, err := status(c.cmd.Process.Pid)
+	if err != nil {
+		return f, err
 	}
 	maps, err := os.Open(fmt.Sprintf("/proc/%d/smaps", c.cmd.Process.Pid))
 	if err != nil {

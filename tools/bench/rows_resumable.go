@@ -13,7 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
+	"time"
 )
 
 const (
@@ -149,13 +149,33 @@ func (b *bench) clientRun(ctx context.Context, d *daemon, home string, args []st
 	if args[0] == "get" {
 		cmd.Stdout = nil // the null device
 	}
-	if err := cmd.Run(); err != nil {
+	if err := cmd.Start(); err != nil {
+		return "", 0, err
+	}
+	done, top := make(chan struct{}), make(chan int64)
+	go func() { top <- peakUntil(done, cmd.Process.Pid) }()
+	err = cmd.Wait()
+	close(done)
+	if peak = float64(<-top); err != nil {
 		return "", 0, fmt.Errorf("fileshare %s: %w: %.300s", args[0], err, errs.String())
 	}
-	usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage)
-	if !ok {
-		return "", 0, errors.New("the system does not tell the memory of a process")
-	}
 	line, _, _ = strings.Cut(out.String(), "\n")
-	return strings.TrimSpace(line), float64(usage.Maxrss) * 1024, nil
+	return strings.TrimSpace(line), peak, nil
+}
+
+// peakUntil reads the peak memory (VmHWM) of a process until it is done. What
+// the system tells at its end (ru_maxrss) counts the memory of who started it.
+func peakUntil(done <-chan struct{}, pid int) (peak int64) {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if f, err := status(pid); err == nil { // else it has just ended
+			peak = max(peak, f.peak)
+		}
+		select {
+		case <-done:
+			return peak
+		case <-tick.C:
+		}
+	}
 }
