@@ -102,6 +102,10 @@ func (b *bench) scaleOut(ctx context.Context) error {
 		}
 	}
 	var cpu series
+	// First, since they wait until the disk is empty again, and small uploads stay in
+	// the log for a while.
+	pair(rowOutPut, "MB/s", func(d *daemon) turn { return b.largeTurn(d, d.put(b.sizes.large), &cpu) })
+	pair(rowOutForm, "MB/s", func(d *daemon) turn { return b.largeTurn(d, d.multipart(b.sizes.large), &cpu) })
 	pair(rowOutSmall, "/s", func(d *daemon) turn {
 		q, err := d.uploadCall(noise(1 << 10))
 		if err != nil {
@@ -109,8 +113,6 @@ func (b *bench) scaleOut(ctx context.Context) error {
 		}
 		return b.small(64, func(ctx context.Context, _ int) error { return b.client.do(ctx, q) })
 	})
-	pair(rowOutPut, "MB/s", func(d *daemon) turn { return b.largeTurn(d, d.put(b.sizes.large), &cpu) })
-	pair(rowOutForm, "MB/s", func(d *daemon) turn { return b.largeTurn(d, d.multipart(b.sizes.large), &cpu) })
 	pair(rowOutGetSmall, "/s", func(d *daemon) turn {
 		paths, err := d.fillByUploads(ctx, 1000, 1<<10)
 		if err != nil {
