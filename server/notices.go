@@ -58,6 +58,7 @@ func notices() []notice {
 		{store.TransferClosed, toOwner, "transfer_report", "email_report_on_closing", true, nil},
 		{store.TransferWithdrawn, toRecipient, "recipient_deleted", "", true, nil},
 		{store.TransferAudited, toOwner, "transfer_report", "", true, nil},
+		{store.TransferSummarized, toOwner, "daily_summary", "email_daily_statistics", false, nil},
 		{store.FileDeleted, toRecipient, "file_deleted", "", true, nil},
 		{store.SessionCreated, toOwner, "guest_upload_start", "email_upload_started", true, ofGuest},
 		{store.InvitationCreated, toGuest, "guest_created", "email_guest_created", true, nil},
@@ -272,15 +273,21 @@ func (s *sending) report(l *store.Letter) error {
 	if s.invitation != nil && l.Person == "" {
 		l.Person = s.asks.Guest
 	}
-	for _, h := range s.shares {
-		l.Readers = append(l.Readers, store.LetterReader{Email: h.Email, Used: h.Used})
+	summary := l.Kind == "daily_summary"
+	if l.Since = s.about.Since; !summary || !s.about.Kept() { // else the log knows more
+		for _, h := range s.shares {
+			l.Readers = append(l.Readers, store.LetterReader{Email: h.Email, Used: h.Used})
+		}
 	}
-	if l.Kind != "transfer_report" {
+	if l.Kind != "transfer_report" && !summary {
 		return nil
 	}
 	past, err := s.about.Past(mostLetterLines)
 	for _, e := range past {
-		line := store.LetterLine{Time: e.Time, Event: string(e.Type), Person: e.Email}
+		if summary && e.Type != store.FileDownloaded || e.Type == store.TransferSummarized {
+			continue
+		}
+		line := store.LetterLine{Time: e.Time, Event: string(e.Type), Person: e.Email, Count: e.Count}
 		if e.File != "" {
 			line.Name = e.Name
 		}

@@ -20,7 +20,7 @@ type postOffice struct {
 
 func newPostOffice(t *testing.T) postOffice {
 	return postOffice{newHouse(t, store.Options{EventKeep: time.Hour, Notices: Notices(NoticesOptions{Base: "https://share.example/", Channel: "mail", Accounts: namesOnly{}})},
-		Options{FileSender: &FileSender{ChunkSize: 100, Extensions: 1}}), t}
+		Options{FileSender: &FileSender{ChunkSize: 100, Extensions: 1, Day: 2 * time.Second}}), t}
 }
 
 // posted takes the letters that wait.
@@ -169,6 +169,54 @@ func TestTransferMailOptions(t *testing.T) {
 	p.want("a link, closed", "transfer_deleted_receipt "+owner, "transfer_report "+owner)
 	p.fsSent("alice", 1, map[string]any{"recipients": []string{bobs}, "options": map[string]any{"add_me_to_recipients": true}})
 	p.want("to me", "transfer_available "+bobs, "transfer_available "+owner)
+}
+
+// The owner who asked for it is told each day of the downloads of that day, until
+// he has enough of it.
+func TestDailySummary(t *testing.T) {
+	p := newPostOffice(t)
+	tr := p.fsSent("alice", 2, map[string]any{"options": map[string]any{"email_daily_statistics": true}})
+	p.fsSent("alice", 1, nil) // who did not ask is not told
+	p.posted()
+	at := "/rest.php/transfer/" + fsID(tr.ID)
+	p.do("GET", fmt.Sprintf("/download.php?token=%s&files_ids=%d,%d", tr.Recipients[0].Token, tr.Files[0].ID, tr.Files[1].ID), "", nil).want(t, 200)
+	p.wait("download", "files_downloaded "+owner)
+	daily := func() *store.Message {
+		t.Helper()
+		eventually(t, "a day is over", func() bool {
+			r, err := p.store.Purge(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return r.Summaries > 0
+		})
+		return p.want("a day is over", "daily_summary "+owner)[0]
+	}
+	l := daily().Letter
+	names := []string{}
+	for _, x := range l.Log {
+		if names = append(names, x.Name); x.Person != *tr.Recipients[0].Email || x.Count != 1 {
+			t.Errorf("%+v", x)
+		}
+	}
+	if slices.Sort(names); !slices.Equal(names, []string{tr.Files[0].Name, tr.Files[1].Name}) || l.Since.IsZero() || l.Readers != nil || l.Link != "" {
+		t.Errorf("%+v", l)
+	}
+	if l := daily().Letter; l.Log != nil {
+		t.Errorf("told again: %+v", l.Log)
+	}
+	var still struct{ Options map[string]bool }
+	p.fs(signNew, "PUT", at, "alice", nil, map[string]any{"optionremove": true, "option": "email_daily_statistics"}).want(t, 200).into(t, &still)
+	if on, said := still.Options["email_daily_statistics"]; on || !said {
+		t.Errorf("%v", still.Options)
+	}
+	fsMessage(t, p.fs(signNew, "PUT", at, "alice", nil, map[string]any{"optionremove": true, "option": "email_me_copies"}), http.StatusBadRequest, "rest_missing_parameter")
+	for end := time.Now().Add(2500 * time.Millisecond); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		if r, err := p.store.Purge(t.Context()); err != nil || r.Summaries > 0 {
+			t.Fatalf("%+v, %v", r, err)
+		}
+	}
+	p.want("enough")
 }
 
 func TestGuestMails(t *testing.T) {

@@ -141,7 +141,7 @@ func (c *checker) judgeSession(tx Tx, item Item) (faults []fault, err error) {
 			return tx.Put(SessionRecords, key[:], doc, time.Now().Add(c.s.o.Tombstones))
 		}), nil
 	}
-	faults = c.endless(item, s.expires, func(tx Tx) error { return putSession(tx, key, s) })
+	faults = c.endless(item, s.due(), func(tx Tx) error { return putSession(tx, key, s) })
 	want := s.listed(key)
 	if s.sequence != "" {
 		want = append(want, entry(byNumber(s.sequence, s.number), key))

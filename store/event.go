@@ -39,6 +39,7 @@ const (
 	TransferReminded   EventType = "transfer.reminded"   // its recipients, or one of them, by its owner
 	TransferWithdrawn  EventType = "transfer.withdrawn"  // from a recipient
 	TransferAudited    EventType = "transfer.audited"    // its owner asked for its log
+	TransferSummarized EventType = "transfer.summarized" // a period is over after which its owner wants to be told of it
 	TransferExpired    EventType = "transfer.expired"
 	TransferClosed     EventType = "transfer.closed" // by its owner
 )

@@ -191,6 +191,7 @@ func (s *Store) CompleteSession(ctx context.Context, c Caller, id string, attrs 
 			return err
 		}
 		rec.completed, rec.updated = now, now
+		rec.told.from(now, now)
 		if err := s.emitSession(tx, now, SessionCompleted, key, rec); err != nil {
 			return err
 		}

@@ -33,6 +33,7 @@ type Letter struct {
 	More    int            `json:"more,omitempty"`
 	Readers []LetterReader `json:"readers,omitempty"` // of whom it reports
 	Log     []LetterLine   `json:"log,omitempty"`
+	Since   time.Time      `json:"since,omitzero"` // from when on it reports
 }
 
 // LetterFile is a file that a letter names.
@@ -53,6 +54,7 @@ type LetterLine struct {
 	Event  string    `json:"event"`
 	Name   string    `json:"name,omitempty"`
 	Person string    `json:"person,omitempty"`
+	Count  int64     `json:"count,omitempty"` // downloads that it stands for
 }
 
 // About is an event for who decides on the notices of it, and what it is about:
@@ -65,6 +67,9 @@ type About struct {
 	// Asked says that the recipient who downloaded wants to be told when all of
 	// it has arrived.
 	Asked bool
+	// Since and Until bound of what a transfer.summarized tells: of what came
+	// after Since, up to Until.
+	Since, Until time.Time
 
 	s       *Store
 	tx      Tx
@@ -162,10 +167,25 @@ type listing struct {
 }
 
 // Past lists the events of the session that are kept, oldest first, at most
-// limit of them.
-func (a *About) Past(limit int) ([]*Event, error) {
-	events, _, err := a.s.pastOf(a.tx, a.rec.session, nil, limit)
-	return events, err
+// limit of them; of a transfer.summarized those of which it tells.
+func (a *About) Past(limit int) (out []*Event, err error) {
+	var from []byte
+	if !a.Since.IsZero() {
+		after := firstKey(a.Since.Add(time.Millisecond))
+		from = eventID(after)
+	}
+	events, _, err := a.s.pastOf(a.tx, a.rec.session, from, limit)
+	for _, e := range events {
+		if a.Until.IsZero() || !e.Time.After(a.Until) {
+			out = append(out, e)
+		}
+	}
+	return out, err
+}
+
+// Kept tells whether Past has all that happened since Since.
+func (a *About) Kept() bool {
+	return a.s.o.EventKeep > 0 && !a.Since.Before(a.Event.Time.Add(-a.s.o.EventKeep))
 }
 
 // notices queues the notices of an event.

@@ -13,6 +13,7 @@ type PurgeResult struct {
 	Bytes                              int64         // of the files
 	Lag                                time.Duration // of the file that was due longest
 	Held                               bool          // nothing was done: the clock has just jumped
+	Summaries                          int           // of sessions that live on
 }
 
 // Purge works in batches. One batch is one Update, which others wait for: its
@@ -215,7 +216,7 @@ func (s *Store) purgeSessions(ctx context.Context, r *PurgeResult, _ int) (n int
 	if err == nil {
 		r.add(sum)
 	}
-	if sum.Files > 0 || sum.Sessions > 0 || sum.Tombstones > 0 {
+	if sum.Files > 0 || sum.Sessions > 0 || sum.Tombstones > 0 || sum.Summaries > 0 {
 		n = 1 << 30 // something was done, so there may be more
 	}
 	return n, err
@@ -224,6 +225,10 @@ func (s *Store) purgeSessions(ctx context.Context, r *PurgeResult, _ int) (n int
 // purgeSession removes at most left files of a session that is over; it returns
 // how many more the step may remove.
 func (s *Store) purgeSession(tx Tx, d *dropper, key Key, rec *sessionRec, left int, r *PurgeResult) (int, error) {
+	if rec.reason == alive && d.now.Before(rec.expires) { // it is due for its summary
+		r.Summaries++
+		return left, s.tellSummary(tx, d.now, key, rec)
+	}
 	prefix := bySession(key)
 	why := expired // what became of the files
 	if rec.reason != alive {
@@ -302,6 +307,7 @@ func (r *PurgeResult) add(o PurgeResult) {
 	r.Tombstones += o.Tombstones
 	r.Blobs += o.Blobs
 	r.Bytes += o.Bytes
+	r.Summaries += o.Summaries
 	r.Lag = max(r.Lag, o.Lag)
 }
 

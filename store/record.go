@@ -199,6 +199,7 @@ type sessionRec struct {
 	invitation   Key // by which it was made, zero: by its owner
 	completed    time.Time
 	files, bytes int64          // what was put in by the invitation
+	told         summaries      // what its owner is told from time to time
 	guest        *invitationRec // by which the caller is here; not kept
 }
 
@@ -218,6 +219,9 @@ func (s *sessionRec) encode() []byte {
 	e.time(25, s.completed)
 	e.uint(26, uint64(s.files))
 	e.uint(27, uint64(s.bytes))
+	e.uint(28, uint64(s.told.every/time.Millisecond))
+	e.time(29, s.told.until)
+	e.time(31, s.told.next)
 	for _, m := range s.members {
 		e.string(30, m)
 	}
@@ -261,6 +265,12 @@ func decodeSession(b []byte) (*sessionRec, error) {
 			s.files = int64(x.v)
 		case 27:
 			s.bytes = int64(x.v)
+		case 28:
+			s.told.every = time.Duration(x.v) * time.Millisecond
+		case 29:
+			s.told.until = x.time()
+		case 31:
+			s.told.next = x.time()
 		case 30:
 			s.members = append(s.members, string(x.raw))
 		}

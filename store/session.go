@@ -75,6 +75,9 @@ func (r *sessionRec) apply(spec SessionSpec, now time.Time, most time.Duration) 
 			return err
 		}
 	}
+	if spec.Summaries != nil {
+		return r.summarize(*spec.Summaries, now)
+	}
 	return nil
 }
 
@@ -100,7 +103,7 @@ func (r *sessionRec) eachIndex(key Key, do func(id []byte) error) error {
 }
 
 func putSession(tx Tx, key Key, r *sessionRec) error {
-	return tx.Put(SessionRecords, key[:], r.encode(), r.expires)
+	return tx.Put(SessionRecords, key[:], r.encode(), r.due())
 }
 
 func (s *Store) showSession(key Key, r *sessionRec) *Session {

@@ -193,6 +193,9 @@ type SessionSpec struct {
 	// Was are attributes as they must be before the change (empty: not there),
 	// else it is refused: Conflict, ErrChanged.
 	Was map[string]string
+	// Summaries is how often, from when it is complete, the owner is told what
+	// became of it (transfer.summarized); at least 1 s, 0 = never.
+	Summaries *time.Duration
 }
 
 // TokenSpec is what a client says of a token. Nil means: not said.

@@ -46,6 +46,8 @@ type Options struct {
 	Banned []string
 	// Threads is how many chunks a client may send at a time; default 4.
 	Threads int
+	// Day is the time from one daily summary to the next; default 24 h.
+	Day time.Duration
 }
 
 func (o Options) withDefaults() Options {
@@ -69,6 +71,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Recipients <= 0 {
 		o.Recipients = 50
+	}
+	if o.Day <= 0 {
+		o.Day = 24 * time.Hour
 	}
 	if o.Threads <= 0 {
 		o.Threads = 4

@@ -93,7 +93,11 @@ func (a *api) postTransfer(w http.ResponseWriter, r *http.Request) error {
 		attrs[attrCrypt] = string(said)
 	}
 	ttl := a.ttl(in.Expires, c.ttl(a.o.TTL))
-	s, err := a.Store.CreateSession(r.Context(), c.Caller, store.SessionSpec{Name: in.Subject, TTL: &ttl, Attrs: &attrs, Sequence: transfers})
+	spec := store.SessionSpec{Name: in.Subject, TTL: &ttl, Attrs: &attrs, Sequence: transfers}
+	if in.Options[optionDaily] {
+		spec.Summaries = &a.o.Day
+	}
+	s, err := a.Store.CreateSession(r.Context(), c.Caller, spec)
 	if err != nil {
 		return err
 	}
@@ -286,6 +290,9 @@ func (a *api) putTransfer(w http.ResponseWriter, r *http.Request) error {
 		Closed   flag `json:"closed"`
 		Extend   flag `json:"extend_expiry_date"`
 		Remind   flag `json:"remind"`
+
+		OptionRemove flag   `json:"optionremove"`
+		Option       string `json:"option"`
 	}
 	if err := json.Unmarshal(body, &in); err != nil {
 		return &faultError{http.StatusBadRequest, "rest_bad_parameter", err.Error()}
@@ -316,6 +323,10 @@ func (a *api) putTransfer(w http.ResponseWriter, r *http.Request) error {
 		}
 	case bool(in.Remind):
 		if err := a.mailed(a.Store.Remind(r.Context(), c.Caller, s.ID, "")); err != nil {
+			return err
+		}
+	case bool(in.OptionRemove) && in.Option == optionDaily: // the only one that FileSender lets be removed
+		if t, err = a.undaily(r, c, s); err != nil {
 			return err
 		}
 	default:
@@ -394,6 +405,21 @@ func (a *api) extend(r *http.Request, c account, s *store.Session) (*transfer, e
 			return nil, err
 		}
 	}
+}
+
+// undaily ends the daily summaries of a transfer.
+func (a *api) undaily(r *http.Request, c account, s *store.Session) (*transfer, error) {
+	o := options{}
+	_ = json.Unmarshal([]byte(s.Attrs[attrOptions]), &o) // written by us
+	o[optionDaily] = false
+	said, err := json.Marshal(o)
+	if err != nil {
+		return nil, err
+	}
+	if s, err = a.Store.PatchSession(r.Context(), c.Caller, s.ID, store.SessionSpec{Attrs: &map[string]string{attrOptions: string(said)}, Summaries: new(time.Duration)}); err != nil {
+		return nil, err
+	}
+	return a.transferOf(r, c, s)
 }
 
 // extensions is how often the end of a transfer was put off.

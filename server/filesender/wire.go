@@ -150,9 +150,12 @@ func (o *options) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
+// optionDaily is the option of a transfer whose owner is told each day what became of it.
+const optionDaily = "email_daily_statistics"
+
 // knownOptions are those of a transfer that are kept; others are passed over.
 func knownOptions() []string {
-	return []string{"email_me_copies", "email_me_on_expire", "email_upload_complete", "email_download_complete", "email_daily_statistics",
+	return []string{"email_me_copies", "email_me_on_expire", "email_upload_complete", "email_download_complete", optionDaily,
 		"email_report_on_closing", "enable_recipient_email_download_complete", "add_me_to_recipients", "email_recipient_when_transfer_expires",
 		"get_a_link", "hide_sender_email", "must_be_logged_in_to_download"}
 }

@@ -83,6 +83,7 @@ func Engine(t *testing.T, open Pair) {
 		"outbox":         testOutbox,
 		"event faults":   testEventFaults,
 		"notices":        testNotices,
+		"summaries":      testSummaries,
 		"invitations":    testInvitations,
 		"invited":        testInvited,
 		"invited limits": testInvitedLimits,
