@@ -22,7 +22,7 @@ type Share struct {
 	Attrs   map[string]string // what faces keep with it
 	Number  int64             // of its sequence, 0 = none
 	Created time.Time
-	Used    time.Time // when it was last presented, zero: never
+	Used    time.Time // when it was last presented since it was sent, zero: never
 	Sent    time.Time // since when whom it is for can have the session, zero: not yet
 }
 
@@ -328,7 +328,8 @@ func dropShare(tx Tx, key Key, h *shareRec) error {
 }
 
 // Shared finds what a share is of, for whoever presents it: the session must
-// live. With use it is noted when.
+// live. With use it is noted when, if the session was sent to its holder: before
+// that there is nothing to be seen.
 func (s *Store) Shared(ctx context.Context, id string, use bool) (share *Share, session *Session, err error) {
 	read := func(tx Tx) error {
 		key, ok := s.ids.key(id)
@@ -346,7 +347,7 @@ func (s *Store) Shared(ctx context.Context, id string, use bool) (share *Share, 
 		if err != nil {
 			return err
 		}
-		if use {
+		if use && !h.sent.IsZero() {
 			h.used = s.now()
 			if err := tx.Put(ShareRecords, key[:], h.encode(), time.Time{}); err != nil {
 				return err

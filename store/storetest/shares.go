@@ -17,7 +17,7 @@ func testShares(t *testing.T, open Pair) {
 	ref, foreign := store.Ref{Session: tok.Session, File: f.ID}, store.Ref{Session: other.Session, File: other.File}
 	_, err := e.CreateShares(e.ctx(), bob, tok.Session, []store.ShareSpec{{}})
 	e.want(err, store.Denied, "not yours")
-	shares, err := e.CreateShares(e.ctx(), alice, tok.Session, []store.ShareSpec{{Attrs: map[string]string{"x.a": "1"}, Sequence: "x"}, {Sequence: "x"}})
+	shares, err := e.CreateShares(e.ctx(), alice, tok.Session, []store.ShareSpec{{Attrs: map[string]string{"x.a": "1"}, Sequence: "x", Send: true}, {Sequence: "x"}})
 	if err != nil || len(shares) != 2 || shares[0].Number != 1 || shares[1].Number != 2 || shares[0].Attrs["x.a"] != "1" {
 		t.Fatalf("%+v, %v", shares, err)
 	}
@@ -48,6 +48,9 @@ func testShares(t *testing.T, open Pair) {
 	}
 	if h, s, err := e.Shared(e.ctx(), shares[0].ID, true); err != nil || s.ID != tok.Session || h.Used.IsZero() {
 		t.Errorf("%+v, %+v, %v", h, s, err)
+	}
+	if h, _, err := e.Shared(e.ctx(), shares[1].ID, true); err != nil || !h.Used.IsZero() { // nobody was told of it
+		t.Errorf("%+v, %v", h, err)
 	}
 	all, err := e.Shares(e.ctx(), alice, tok.Session)
 	if err != nil || len(all) != 2 {
