@@ -301,7 +301,9 @@ func disposition(path string) string {
 		}
 		return c
 	}, name)
-	return `attachment; filename="` + plain + `"; filename*=UTF-8''` + url.PathEscape(name)
+	// RFC 8187 §3.2.1 has every mark escaped that could be misread; a plus for a
+	// space is of forms alone.
+	return `attachment; filename="` + plain + `"; filename*=UTF-8''` + strings.ReplaceAll(url.QueryEscape(name), "+", "%20")
 }
 
 // days are the whole days of a duration, one at least.
