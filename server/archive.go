@@ -85,7 +85,9 @@ func (s *server) sendArchive(w http.ResponseWriter, r *http.Request, c store.Cal
 	h.Set("Content-Type", map[string]string{"zip": "application/zip", "tar": "application/x-tar"}[format])
 	h.Set("Content-Disposition", disposition(false, name))
 	h.Set("Etag", a.ETag())
-	h.Set("Cache-Control", "private, no-store")
+	if h.Get("Cache-Control") == "" { // a dialect may want more of caches
+		h.Set("Cache-Control", "private, no-store")
+	}
 	h.Set("X-Content-Type-Options", "nosniff")
 	if strings.Contains(r.Header.Get("Range"), ",") {
 		r.Header.Del("Range") // RFC 9110 §14.2: a Range may be ignored; several ranges of an archive are of no use

@@ -261,8 +261,8 @@ func (h *house) fsDownload(t *testing.T, site string, tr *fsTransfer, contents m
 	}
 	a := h.do("GET", site+"/download.php?token="+token+"&files_ids="+strings.Join(ids, ","), "", nil).want(t, 200)
 	z, err := zip.NewReader(bytes.NewReader(a.body), int64(len(a.body)))
-	if err != nil || len(z.File) != 3 {
-		t.Fatalf("%v", err)
+	if err != nil || len(z.File) != 3 || !strings.Contains(a.Header.Get("Cache-Control"), "no-transform") {
+		t.Fatalf("%v, %v", err, a.Header)
 	}
 	var more []struct {
 		ID        int64
