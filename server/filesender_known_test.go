@@ -46,6 +46,9 @@ func TestFileSenderOwnDownloads(t *testing.T) {
 	if string(a.body) != "x" || !strings.HasPrefix(a.Header.Get("Content-Disposition"), `attachment; filename="b"`) {
 		t.Errorf("%q %v", a.body, a.Header)
 	}
+	if a = h.fs(signAsync, "HEAD", "/download.php", "alice", ids(tr.Files[1].ID), nil).want(t, 200); a.Header.Get("Content-Length") != "1" {
+		t.Errorf("%v", a.Header)
+	}
 	a = get("alice", tr.Files[0].ID, tr.Files[1].ID).want(t, 200)
 	if z, err := zip.NewReader(bytes.NewReader(a.body), int64(len(a.body))); err != nil || len(z.File) != 2 {
 		t.Errorf("%v", err)

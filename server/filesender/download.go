@@ -48,7 +48,7 @@ func (a *api) shared(r *http.Request, token string, use bool) (c store.Caller, s
 
 // known refuses who shows no account: by a signature, or by a password.
 func (a *api) known(r *http.Request) error {
-	if r.Method == http.MethodGet && r.URL.Query().Has("signature") {
+	if r.Method != http.MethodPost && r.URL.Query().Has("signature") {
 		_, _, err := a.userCaller(r)
 		return err
 	}
@@ -225,7 +225,7 @@ func (a *api) download(w http.ResponseWriter, r *http.Request) error {
 	var c store.Caller
 	var s *store.Session
 	var all []*store.File
-	if r.Method == http.MethodGet && q.Get("token") == "" && q.Has("signature") {
+	if r.Method != http.MethodPost && q.Get("token") == "" && q.Has("signature") {
 		c, s, all, err = a.owned(r, q.Get("files_ids"))
 	} else {
 		c, s, all, err = a.shared(r, q.Get("token"), r.Header.Get("Range") == "")
