@@ -1,16 +1,20 @@
 package server
 
 import (
+	"archive/tar"
+	"archive/zip"
 	"bytes"
 	"flag"
 	"fmt"
 	"io"
 	"maps"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -37,9 +41,12 @@ var update = flag.Bool("update", false, "write the answers into testdata/golden"
 //	{"id":"${ID1}"}
 //
 // "As" is a user of the house, whose Basic credentials are sent, "Signed" one who
-// signs as FileSender's clients do. A request may
-// name what an answer before it had: see mask. All headers of an answer are
-// there but those of the connection. -update writes the answers anew.
+// signs as FileSender's clients do: "alice async", "alice old", or "alice new", as
+// which alice alone is taken. A request may name what an answer before it had (see
+// mask), and the time, in UNIX seconds: ${NOW}, ${NOW-60}. "Until" asks again until
+// the answer has that text, for what is written down a moment later. All headers of
+// an answer are there but those of the connection. "House: small", before the first
+// exchange, is another house: see goldenHouse. -update writes the answers anew.
 func TestGolden(t *testing.T) {
 	files, err := filepath.Glob("../testdata/golden/*/*.txt")
 	if err != nil || len(files) == 0 {
@@ -52,8 +59,7 @@ func TestGolden(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			h := newHouse(t, store.Options{}, goldenOptions())
-			got := replay(t, h, string(want))
+			got := replay(t, goldenHouse(t, string(want)), string(want))
 			if *update {
 				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
 					t.Fatal(err)
@@ -65,6 +71,26 @@ func TestGolden(t *testing.T) {
 			}
 		})
 	}
+}
+
+// goldenHouse is the house of a transcript: a small one has low limits and keeps
+// no events, one with mail tells people of what happens.
+func goldenHouse(t *testing.T, transcript string) *house {
+	t.Helper()
+	so, o := store.Options{EventKeep: time.Hour}, goldenOptions()
+	head, _, _ := strings.Cut(transcript, "\n")
+	switch kind, ok := strings.CutPrefix(head, "House: "); {
+	case !ok:
+	case kind == "small":
+		so = store.Options{FileSize: 160, UserQuota: 180}
+		o.FileSender = &FileSender{ChunkSize: 16, Files: 3, Recipients: 2, Size: 200, Banned: []string{"exe"}}
+	case kind == "mail":
+		so.Notices = Notices(NoticesOptions{Base: "https://share.example/", Channel: "mail", Accounts: namesOnly{}})
+		o.FileSender = &FileSender{Extensions: 1}
+	default:
+		t.Fatalf("no house is called %s", kind)
+	}
+	return newHouse(t, so, o)
 }
 
 // goldenOptions is a house in which all dialects are spoken.
@@ -99,7 +125,8 @@ func replay(t *testing.T, h *house, transcript string) string {
 	var out strings.Builder
 	m := masks{h: h, names: map[string]string{}, values: map[string]string{}, count: map[string]int{}}
 	head, rest, _ := strings.Cut("\n"+transcript, "\n== ")
-	out.WriteString(strings.TrimPrefix(head, "\n"))
+	head = strings.Trim(head, "\n")
+	out.WriteString(head)
 	for i, exchange := range strings.Split(rest, "\n== ") {
 		title, request, _ := strings.Cut(exchange, "\n")
 		request, _, ok := strings.Cut(request, "\n-- ")
@@ -110,15 +137,25 @@ func replay(t *testing.T, h *house, transcript string) string {
 		if i > 0 || head != "" {
 			out.WriteString("\n\n")
 		}
-		fmt.Fprintf(&out, "== %s\n%s\n-- %s", title, request, m.mask(answerText(m.send(t, request), h.url)))
+		fmt.Fprintf(&out, "== %s\n%s\n-- %s", title, request, m.mask(answerText(t, m.send(t, title, request), h.url)))
 	}
 	return out.String() + "\n"
 }
 
 // send sends a request as a transcript has it.
-func (m *masks) send(t *testing.T, text string) answer {
+func (m *masks) send(t *testing.T, title, text string) answer {
 	t.Helper()
 	text = os.Expand(text, func(name string) string {
+		if later, ok := strings.CutPrefix(name, "NOW"); ok {
+			if later == "" {
+				later = "0"
+			}
+			seconds, err := strconv.ParseInt(later, 10, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return strconv.FormatInt(time.Now().Unix()+seconds, 10)
+		}
 		value, ok := m.names[name]
 		if !ok {
 			t.Fatalf("nothing was called %s so far", name)
@@ -128,7 +165,7 @@ func (m *masks) send(t *testing.T, text string) answer {
 	head, body, _ := strings.Cut(text, "\n\n")
 	lines := strings.Split(head, "\n")
 	method, path, _ := strings.Cut(lines[0], " ")
-	user, signer, headers := "", "", []string(nil)
+	user, signer, until, headers := "", "", "", []string(nil)
 	for _, line := range lines[1:] {
 		key, value, _ := strings.Cut(line, ":")
 		value = strings.TrimSpace(value)
@@ -137,6 +174,8 @@ func (m *masks) send(t *testing.T, text string) answer {
 			user = value
 		case strings.EqualFold(key, "Signed"):
 			signer = value
+		case strings.EqualFold(key, "Until"):
+			until = value
 		case strings.HasPrefix(value, "multipart/form-data"):
 			body = strings.ReplaceAll(body, "\n", "\r\n")
 			fallthrough
@@ -144,30 +183,109 @@ func (m *masks) send(t *testing.T, text string) answer {
 			headers = append(headers, key, value)
 		}
 	}
-	var sent io.Reader
-	if body != "" {
-		sent = strings.NewReader(body)
+	var a answer
+	eventually(t, title, func() bool {
+		if signer != "" {
+			a = m.signed(t, signer, method, path, body, headers)
+		} else {
+			var sent io.Reader
+			if body != "" {
+				sent = strings.NewReader(body)
+			}
+			a = m.h.do(method, path, user, sent, headers...)
+		}
+		return bytes.Contains(a.body, []byte(until))
+	})
+	return a
+}
+
+// signed sends a request that somebody signs: "alice", "alice async".
+func (m *masks) signed(t *testing.T, signer, method, path, body string, headers []string) answer {
+	t.Helper()
+	user, client, _ := strings.Cut(signer, " ")
+	how, ok := map[string]int{"": signNew, "new": signNew, "old": signOld, "async": signAsync}[client]
+	path, query, _ := strings.Cut(path, "?")
+	said, err := url.ParseQuery(query)
+	if err != nil || !ok {
+		t.Fatalf("%s signs %s: %v", signer, query, err)
 	}
-	return m.h.do(method, fileSenderSigned(m.h, signer, method, path, body), user, sent, headers...)
+	args := map[string]string{}
+	for name := range said {
+		args[name] = said.Get(name)
+	}
+	r := fsRequest(t, how, method, m.h.url+path, user, args, []byte(body))
+	for i := 0; i+1 < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	return m.h.roundTrip(r)
 }
 
 // answerText is an answer as a transcript has it. The length of one with our
-// address in it depends on the port, that of a page on its style.
-func answerText(a answer, url string) string {
+// address in it depends on the port, that of a page on its style, and the validator
+// of an archive on its times; of an archive its list is shown.
+func answerText(t *testing.T, a answer, url string) string {
+	t.Helper()
 	var b bytes.Buffer
+	typ := a.Header.Get("Content-Type")
+	archived := (typ == "application/zip" || typ == "application/x-tar") && a.Header.Get("Repr-Digest") == "" // not a file of that type
 	fmt.Fprintln(&b, a.StatusCode)
 	for _, key := range slices.Sorted(maps.Keys(a.Header)) {
 		if key == "Date" || key == "X-Request-Id" || key == "Content-Length" && (bytes.Contains(a.body, []byte(url)) || bytes.Contains(a.body, []byte("<style>"))) {
 			continue
 		}
 		for _, v := range a.Header[key] {
+			if archived && key == "Etag" {
+				v = "${ETAG}"
+			}
 			fmt.Fprintf(&b, "%s: %s\n", key, v)
 		}
 	}
-	if len(a.body) > 0 {
-		fmt.Fprintf(&b, "\n%s", bytes.TrimRight(a.body, "\n"))
+	body := a.body
+	if archived && a.StatusCode == http.StatusOK && len(body) > 0 {
+		body = archiveText(t, typ, body)
+	}
+	if len(body) > 0 {
+		fmt.Fprintf(&b, "\n%s", bytes.TrimRight(body, "\n"))
 	}
 	return strings.TrimRight(b.String(), "\n")
+}
+
+// archiveText lists an archive: a line for each file, with all that is in it.
+func archiveText(t *testing.T, typ string, data []byte) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	list := func(name string, r io.Reader) {
+		content, err := io.ReadAll(r)
+		if err != nil {
+			t.Fatalf("%s in an archive: %v", name, err)
+		}
+		fmt.Fprintf(&b, "%s: %q\n", name, content)
+	}
+	if typ == "application/zip" {
+		z, err := zip.NewReader(bytes.NewReader(data), int64(len(data)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range z.File {
+			r, err := f.Open()
+			if err != nil {
+				t.Fatal(err)
+			}
+			list(f.Name, r)
+			_ = r.Close()
+		}
+		return b.Bytes()
+	}
+	for r := tar.NewReader(bytes.NewReader(data)); ; {
+		f, err := r.Next()
+		if err == io.EOF {
+			return b.Bytes()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		list(f.Name, r)
+	}
 }
 
 // masks gives names to what differs from run to run: ${UUID1} is the first UUID
