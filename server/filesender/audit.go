@@ -96,7 +96,7 @@ func (a *api) auditLog(w http.ResponseWriter, r *http.Request) error {
 	out, names := []auditEntry{}, auditNames()
 	for _, e := range page.Items {
 		if names[e.Type] != "" {
-			entry := a.audited(c, s, e, names[e.Type], numbers)
+			entry := a.audited(s, e, names[e.Type], numbers)
 			if e.File != "" {
 				entry.Target = auditTarget{Type: "File", ID: entry.Target.ID, Path: cmp.Or(paths[e.File], e.Name), Name: e.Name, Size: &e.Size}
 			}
@@ -107,7 +107,7 @@ func (a *api) auditLog(w http.ResponseWriter, r *http.Request) error {
 }
 
 // audited makes a line of an event; numbers has those of files and recipients.
-func (a *api) audited(c account, s *store.Session, e *store.Event, name string, numbers map[string]int64) auditEntry {
+func (a *api) audited(s *store.Session, e *store.Event, name string, numbers map[string]int64) auditEntry {
 	text := func(n int64) string {
 		if n == 0 {
 			return ""
@@ -115,7 +115,7 @@ func (a *api) audited(c account, s *store.Session, e *store.Event, name string, 
 		return strconv.FormatInt(n, 10)
 	}
 	out := auditEntry{Date: date{e.Time.Unix(), e.Time.UTC().Format("02 Jan 2006 15:04:05")}, Event: name,
-		Author: auditParty{Type: "User", ID: e.Owner, Identity: e.Owner, Email: a.address(c)}, Target: auditTarget{Type: "Transfer", ID: text(s.Number)}}
+		Author: auditParty{Type: "User", ID: e.Owner, Identity: e.Owner, Email: a.addressOf(e.Owner)}, Target: auditTarget{Type: "Transfer", ID: text(s.Number)}}
 	out.Taken.Formatted = "0s"
 	switch {
 	case e.Type == store.FileDownloaded && e.Share != "":

@@ -86,10 +86,15 @@ func (a *api) owner(c account) string {
 	if c.guest == nil {
 		return a.address(c)
 	}
-	if o, ok := a.Account(c.guest.Owner); ok {
+	return a.addressOf(c.guest.Owner)
+}
+
+// addressOf is the address of a user.
+func (a *api) addressOf(name string) string {
+	if o, ok := a.Account(name); ok {
 		return a.address(account{Account: o})
 	}
-	return c.guest.Owner
+	return name
 }
 
 // upload is the page that a guest opens.
