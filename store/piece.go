@@ -236,12 +236,13 @@ func (r *pieceReader) Read(p []byte) (int, error) {
 	return 0, io.EOF
 }
 
-// Close closes what is open. The reader may be read on.
-func (r *pieceReader) Close() {
+// Close closes what is open; it returns nil. The reader may be read on.
+func (r *pieceReader) Close() error {
 	if r.d != nil {
 		r.d.closePart()
 		r.d = nil
 	}
+	return nil
 }
 
 // skipHash is a hash that has seen the first bytes already.

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -16,8 +17,8 @@ var errThere = errors.New("there already")
 // this stretch is there already they are passed over and it is no error, so that
 // a client may repeat what it is not sure of; any other overlap is refused
 // (Conflict). check, if given, is called after the body was read and before
-// anything is committed.
-func (s *Store) WriteAt(ctx context.Context, c Caller, ref Ref, r io.Reader, offset, size int64, check func() error) (*Progress, error) {
+// anything is committed; from its argument it may read the body once more.
+func (s *Store) WriteAt(ctx context.Context, c Caller, ref Ref, r io.Reader, offset, size int64, check func(again io.Reader) error) (*Progress, error) {
 	if err := s.permit(c, ref.appending(), nil); err != nil {
 		return nil, err
 	}
@@ -40,7 +41,10 @@ func (s *Store) WriteAt(ctx context.Context, c Caller, ref Ref, r io.Reader, off
 	}
 	defer content.Discard()
 	if check != nil {
-		if err := check(); err != nil {
+		again := content.again(ctx)
+		err := check(again)
+		again.Close()
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -60,6 +64,14 @@ func (s *Store) WriteAt(ctx context.Context, c Caller, ref Ref, r io.Reader, off
 		return nil, err
 	}
 	return s.progress(f, 0), nil
+}
+
+// again reads what was received.
+func (c *Content) again(ctx context.Context) io.ReadCloser {
+	if c.inline != nil {
+		return io.NopCloser(bytes.NewReader(*c.inline))
+	}
+	return &pieceReader{ctx: ctx, s: c.s, left: []piece{{run: c.run}}}
 }
 
 // fits refuses a stretch that cannot belong to the file.

@@ -65,8 +65,10 @@ func (a *api) putChunk(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	a.SetCaller(r, signed.Account.Caller)
+	a.habits.expect(signed)
 	body := io.TeeReader(r.Body, signed)
-	if _, err := a.Store.WriteAt(r.Context(), signed.Account.Caller, refOf(f), body, at, r.ContentLength, signed.check); err != nil {
+	check := func(again io.Reader) error { return a.habits.check(signed, again) }
+	if _, err := a.Store.WriteAt(r.Context(), signed.Account.Caller, refOf(f), body, at, r.ContentLength, check); err != nil {
 		return err
 	}
 	return reply.JSON(w, map[string]int64{"offset": offset, "written": r.ContentLength})

@@ -83,7 +83,12 @@ func (o Options) withDefaults() Options {
 
 type api struct {
 	dialect.Host
-	o Options
+	o      Options
+	habits *habits
+}
+
+func newAPI(h dialect.Host, o Options) *api {
+	return &api{h, o.withDefaults(), &habits{of: map[string]uint32{}}}
 }
 
 // site is where the site lies besides the root.
@@ -91,7 +96,7 @@ const site = "/filesender"
 
 // New makes the API.
 func New(h dialect.Host, o Options) dialect.API {
-	a := &api{h, o.withDefaults()}
+	a := newAPI(h, o)
 	var routes, pages []dialect.Route
 	for _, base := range []string{"", site} {
 		rest := base + "/rest.php"
@@ -146,7 +151,7 @@ var errMaintenance = fault(http.StatusServiceUnavailable, "undergoing_maintenanc
 
 // Site is the page that the site shows at the root, where another page may be.
 func Site(h dialect.Host, o Options) dialect.Handler {
-	a := &api{h, o.withDefaults()}
+	a := newAPI(h, o)
 	return a.page
 }
 

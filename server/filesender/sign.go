@@ -51,10 +51,18 @@ func (c account) user() error {
 type signed struct {
 	Account   account
 	known     bool
-	macs      []hash.Hash // one for each reading
+	macs      []mac // of the readings that are tried
+	others    []mac // of those that are tried if none of these fits
+	fits      int   // the reading that fitted, set by check
 	signature []byte
 	body      int64 // bytes of the body so far
 	began     bool
+}
+
+// mac is what a signature must be if the request is read in one way.
+type mac struct {
+	hash.Hash
+	reading int // its place among the readings
 }
 
 // begin reads who signed a request. Nothing is to be believed before check.
@@ -87,21 +95,21 @@ func (a *api) begin(r *http.Request) (*signed, error) {
 			break
 		}
 	}
-	for _, text := range readings(r, a.Base(r)) {
-		mac := hmac.New(sha1.New, []byte(key))
-		_, _ = io.WriteString(mac, text)
-		s.macs = append(s.macs, mac)
+	for i, text := range readings(r, a.Base(r)) {
+		m := mac{hmac.New(sha1.New, []byte(key)), i}
+		_, _ = io.WriteString(m, text)
+		s.macs = append(s.macs, m)
 	}
 	return s, nil
 }
 
 // Write takes a part of the body.
 func (s *signed) Write(p []byte) (int, error) {
-	for _, mac := range s.macs {
+	for _, m := range s.macs {
 		if !s.began && len(p) > 0 {
-			_, _ = io.WriteString(mac, "&")
+			_, _ = io.WriteString(m, "&")
 		}
-		_, _ = mac.Write(p)
+		_, _ = m.Write(p)
 	}
 	s.began = s.began || len(p) > 0
 	s.body += int64(len(p))
@@ -115,11 +123,14 @@ func (s *signed) check() error {
 		return nil
 	}
 	ok := false
-	for _, mac := range s.macs {
-		ok = hmac.Equal(mac.Sum(nil), s.signature) || ok
+	for _, m := range s.macs {
+		fits := hmac.Equal(m.Sum(nil), s.signature)
 		if s.body == 0 { // one of the clients ends the text of an empty body with &
-			_, _ = io.WriteString(mac, "&")
-			ok = hmac.Equal(mac.Sum(nil), s.signature) || ok
+			_, _ = io.WriteString(m, "&")
+			fits = hmac.Equal(m.Sum(nil), s.signature) || fits
+		}
+		if fits {
+			ok, s.fits = true, m.reading
 		}
 	}
 	if !ok || !s.known {

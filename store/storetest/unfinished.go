@@ -438,7 +438,7 @@ func testPositions(t *testing.T, open Pair) {
 	}
 	_, err = e.Append(e.ctx(), alice, ref, bytes.NewReader(nil), piece(last))
 	e.want(err, store.Conflict, "this upload gets its content by position")
-	_, err = e.WriteAt(e.ctx(), alice, ref, bytes.NewReader(data[:10]), last, 10, func() error { return errCut })
+	_, err = e.WriteAt(e.ctx(), alice, ref, bytes.NewReader(data[:10]), last, 10, func(io.Reader) error { return errCut })
 	if !errors.Is(err, errCut) {
 		t.Error(err)
 	}

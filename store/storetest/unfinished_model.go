@@ -3,6 +3,7 @@ package storetest
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"testing"
@@ -165,12 +166,17 @@ func (m *model) place(u *modelUpload, at int64) {
 			return
 		}
 	}
-	body, check, fails := io.Reader(bytes.NewReader(u.data[at:at+n])), func() error { return nil }, false
+	body, check, fails := io.Reader(bytes.NewReader(u.data[at:at+n])), func(again io.Reader) error {
+		if got, err := io.ReadAll(again); err != nil || !bytes.Equal(got, u.data[at:at+n]) {
+			return fmt.Errorf("read again: %d bytes of %d: %w", len(got), n, err)
+		}
+		return nil
+	}, false
 	switch rapid.IntRange(0, 5).Draw(m.rt, "how") {
 	case 0:
 		body, fails = cutBody(u.data[at:at+n-1]), true
 	case 1:
-		check, fails = func() error { return errCut }, true
+		check, fails = func(io.Reader) error { return errCut }, true
 	}
 	_, err := m.WriteAt(m.ctx(), alice, u.ref, body, at, n, check)
 	free := !slices.Contains(u.got[at:at+n], true)
