@@ -137,9 +137,13 @@ func (c *checker) judgeSession(tx Tx, item Item) (faults []fault, err error) {
 	}
 	if s.reason != alive {
 		doc := bytes.Clone(item.Doc)
-		return c.endless(item, time.Time{}, func(tx Tx) error {
+		faults = c.endless(item, time.Time{}, func(tx Tx) error {
 			return tx.Put(SessionRecords, key[:], doc, time.Now().Add(c.s.o.Tombstones))
-		}), nil
+		})
+		if s.sequence != "" {
+			return unlisted(tx, faults, entry(byNumber(s.sequence, s.number), key), nil)
+		}
+		return faults, nil
 	}
 	faults = c.endless(item, s.due(), func(tx Tx) error { return putSession(tx, key, s) })
 	want := s.listed(key)
@@ -288,6 +292,10 @@ func (c *checker) leads(tx Tx, item Item) (bool, error) {
 		doc, err := tx.Get(ShareRecords, last[:])
 		return doc != nil, err
 	case eventsOf(last)[0]:
+		if len(item.Doc) > 0 { // for an audit
+			s, err := getSession(tx, Key(id[1:][:len(last)]))
+			return err == nil && s != nil && s.audit, err
+		}
 		doc, err := tx.Get(EventRecords, last[:])
 		return doc != nil, err
 	case invitationsOf("")[0]:
@@ -315,7 +323,7 @@ func (c *checker) numbered(tx Tx, id []byte, key Key) (bool, error) {
 		return err == nil && f.reason == alive && is(f.sequence, f.number), err
 	}
 	if s, err := getSession(tx, key); err != nil || s != nil {
-		return err == nil && s.reason == alive && is(s.sequence, s.number), err
+		return err == nil && is(s.sequence, s.number), err
 	}
 	if h, err := getShare(tx, key); err != nil || h != nil {
 		return err == nil && is(h.sequence, h.number), err

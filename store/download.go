@@ -273,7 +273,7 @@ func (d *Download) emit(tx Tx, now time.Time, f *found, u *usesRec) error {
 	}
 	r := &eventRec{
 		Event:   Event{Type: FileDownloaded, Owner: f.owner(), Name: f.file.name, Size: f.file.size, SHA256: f.file.sha, Count: 1, Email: email},
-		session: f.sessionKey, file: f.fileKey, token: f.tokenKey, share: d.share,
+		session: f.sessionKey, file: f.fileKey, token: f.tokenKey, share: d.share, audit: f.file.audit,
 	}
 	if err := d.s.emit(tx, now, r); err != nil {
 		return err

@@ -72,6 +72,9 @@ type Recipient struct{ Channel, Name string }
 type eventRec struct {
 	Event
 	session, file, token, invitation, share Key
+
+	audit  bool // its session has a log for an audit; not kept
+	within bool // it is left out of the log of its session, which ends; not kept
 }
 
 func (r *eventRec) encode() []byte {
@@ -192,22 +195,19 @@ func (s *Store) emit(tx Tx, now time.Time, r *eventRec) error {
 
 // emitAbout is emit with what is to be known of the event besides.
 func (s *Store) emitAbout(tx Tx, now time.Time, r *eventRec, about *About) error {
-	if !s.eventful() {
+	if !s.eventful() && (!r.audit || r.within) {
 		return nil
 	}
 	key := s.events.next(now)
 	r.Time = now
 	doc := r.encode()
 	if s.o.EventKeep > 0 {
-		due := now.Add(s.o.EventKeep)
-		if err := tx.Put(EventRecords, eventID(key), doc, due); err != nil {
+		if err := tx.Put(EventRecords, eventID(key), doc, now.Add(s.o.EventKeep)); err != nil {
 			return err
 		}
-		if !r.session.zero() {
-			if err := tx.Put(IndexRecords, append(eventsOf(r.session), eventID(key)...), nil, due); err != nil {
-				return err
-			}
-		}
+	}
+	if err := s.enterEvent(tx, now, key, r, doc); err != nil {
+		return err
 	}
 	e := s.showEvent(key, r)
 	if s.o.Recipients != nil {
@@ -226,14 +226,18 @@ func (s *Store) emitAbout(tx Tx, now time.Time, r *eventRec, about *About) error
 
 // emitFile is emit for what happens to a file.
 func (s *Store) emitFile(tx Tx, now time.Time, t EventType, key Key, f *fileRec) error {
-	return s.emit(tx, now, &eventRec{
-		Event:   Event{Type: t, Owner: f.owner, Name: f.name, Size: f.size, SHA256: f.sha},
-		session: f.session, file: key,
-	})
+	return s.emit(tx, now, fileEvent(t, key, f))
 }
 
-// emitEnd is emitFile for the end of a file.
-func (s *Store) emitEnd(tx Tx, now time.Time, key Key, f *fileRec, why reason) error {
+func fileEvent(t EventType, key Key, f *fileRec) *eventRec {
+	return &eventRec{
+		Event:   Event{Type: t, Owner: f.owner, Name: f.name, Size: f.size, SHA256: f.sha},
+		session: f.session, file: key, audit: f.audit,
+	}
+}
+
+// emitEnd is emitFile for the end of a file, within that of its session or not.
+func (s *Store) emitEnd(tx Tx, now time.Time, key Key, f *fileRec, why reason, within bool) error {
 	if !f.stored {
 		return nil
 	}
@@ -244,12 +248,14 @@ func (s *Store) emitEnd(tx Tx, now time.Time, key Key, f *fileRec, why reason) e
 	case deleted:
 		t = FileDeleted
 	}
-	return s.emitFile(tx, now, t, key, f)
+	e := fileEvent(t, key, f)
+	e.within = within
+	return s.emit(tx, now, e)
 }
 
 // emitSession is emit for what happens to a session.
 func (s *Store) emitSession(tx Tx, now time.Time, t EventType, key Key, r *sessionRec) error {
-	return s.emit(tx, now, &eventRec{Event: Event{Type: t, Owner: r.owner, Name: r.name}, session: key, invitation: r.invitation})
+	return s.emit(tx, now, &eventRec{Event: Event{Type: t, Owner: r.owner, Name: r.name}, session: key, invitation: r.invitation, audit: r.audit})
 }
 
 // Settling is how long an event waits before Events shows it, where several
@@ -272,6 +278,9 @@ type EventQuery struct {
 func (s *Store) Events(ctx context.Context, c Caller, q EventQuery) (page Page[*Event], err error) {
 	if err := s.permit(c, toOwn, nil); err != nil {
 		return page, err
+	}
+	if s.o.EventKeep <= 0 {
+		return page, errNoEvents()
 	}
 	from, limit, err := s.eventQuery(q)
 	if err != nil {
@@ -314,12 +323,12 @@ func (s *Store) Events(ctx context.Context, c Caller, q EventQuery) (page Page[*
 	return page, err
 }
 
+func errNoEvents() *Error { return Refuse(NotFound, "events are not kept here") }
+
 // eventQuery checks what is asked for: from is the record id to begin below.
 func (s *Store) eventQuery(q EventQuery) (from []byte, limit int, err error) {
 	limit = q.Limit
 	switch {
-	case s.o.EventKeep <= 0:
-		return nil, 0, Refuse(NotFound, "events are not kept here")
 	case limit == 0:
 		limit = defaultLimit
 	case limit < 1 || limit > maxLimit:

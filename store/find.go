@@ -113,11 +113,13 @@ func (s *Store) findToken(tx Tx, id string, f *found, now time.Time) error {
 	return nil
 }
 
+func errSessionUnknown() *Error { return Refuse(NotFound, "session not found") }
+
 // findSession reads a living session.
 func (s *Store) findSession(tx Tx, id string, now time.Time) (Key, *sessionRec, error) {
 	key, ok := s.ids.key(id)
 	if !ok {
-		return key, nil, Refuse(NotFound, "session not found")
+		return key, nil, errSessionUnknown()
 	}
 	session, err := sessionAt(tx, key, now)
 	return key, session, err
@@ -130,14 +132,14 @@ func sessionAt(tx Tx, key Key, now time.Time) (*sessionRec, error) {
 		return nil, err
 	}
 	if doc == nil {
-		return nil, Refuse(NotFound, "session not found")
+		return nil, errSessionUnknown()
 	}
 	session, err := decodeSession(doc)
 	switch {
 	case err != nil:
 		return nil, err
 	case session.reason == deleted:
-		return nil, Refuse(NotFound, "session not found")
+		return nil, errSessionUnknown()
 	case session.reason != alive || !now.Before(session.expires):
 		return nil, Refuse(Expired, "session expired")
 	}

@@ -88,7 +88,7 @@ func (a *About) Session() (*Session, error) {
 		return nil, err
 	}
 	rec, err := decodeSession(doc)
-	if err != nil || rec.reason != alive {
+	if err != nil || rec.reason != alive && a.rec.Type != TransferAudited {
 		return nil, err
 	}
 	return a.s.showSession(a.rec.session, rec), nil
@@ -130,6 +130,18 @@ func (a *About) Shares() (out []*Share, err error) {
 func (a *About) Content(limit int) (out []*File, more int, err error) {
 	if a.content != nil && a.content.limit == limit {
 		return a.content.files, a.content.more, nil
+	}
+	if a.rec.Type == TransferAudited {
+		rec, err := getSession(a.tx, a.rec.session)
+		if err != nil {
+			return nil, 0, err
+		}
+		if rec != nil && rec.remains != nil {
+			out, err := a.s.remained(a.rec.session, rec)
+			slices.Reverse(out)
+			most := min(limit, len(out))
+			return out[:most], len(out) - most, err
+		}
 	}
 	prefix := bySession(a.rec.session)
 	for item, err := range a.tx.Scan(IndexRecords, prefix, nil) {

@@ -92,7 +92,8 @@ func (s *Store) FileByNumber(ctx context.Context, c Caller, sequence string, n i
 }
 
 // SessionByNumber is Session for a number of a sequence. Numbers can be guessed:
-// also where sessions are open, it is for owner and members only.
+// also where sessions are open, it is for owner and members only. To them one that
+// has ended and is kept is Expired, with the cause ErrEnded.
 func (s *Store) SessionByNumber(ctx context.Context, c Caller, sequence string, n int64) (out *Session, err error) {
 	if err := s.permit(c, toFind, nil); err != nil {
 		return nil, err
@@ -103,9 +104,9 @@ func (s *Store) SessionByNumber(ctx context.Context, c Caller, sequence string, 
 			return err
 		}
 		if !ok {
-			return Refuse(NotFound, "session not found")
+			return errSessionUnknown()
 		}
-		key, rec, err := s.mySession(tx, c, toFind, s.ids.id(key))
+		rec, err := s.sessionFound(tx, c, key)
 		if err == nil {
 			out = s.showSession(key, rec)
 		}

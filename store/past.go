@@ -3,9 +3,11 @@ package store
 import (
 	"context"
 	"slices"
+	"time"
 )
 
-// SessionEvents is Events for one session of the caller's, which must be alive.
+// SessionEvents is Events for one session of the caller's, which must be alive or
+// kept (see Ended). One that is made for an audit has all of its events.
 func (s *Store) SessionEvents(ctx context.Context, c Caller, session string, q EventQuery) (page Page[*Event], err error) {
 	if err := s.permit(c, toRule, nil); err != nil {
 		return page, err
@@ -15,9 +17,12 @@ func (s *Store) SessionEvents(ctx context.Context, c Caller, session string, q E
 		return page, err
 	}
 	err = s.view(ctx, func(tx Tx) error {
-		key, _, err := s.mySession(tx, c, toRule, session)
-		if err != nil {
+		key, rec, err := s.mySessionEver(tx, c, toRule, session)
+		switch {
+		case err != nil:
 			return err
+		case s.o.EventKeep <= 0 && !rec.audit:
+			return errNoEvents()
 		}
 		page.Items, page.Next, err = s.pastOf(tx, key, from, limit)
 		return err
@@ -26,8 +31,41 @@ func (s *Store) SessionEvents(ctx context.Context, c Caller, session string, q E
 }
 
 // eventsOf is the prefix of the list of a session's events. An entry is due, and
-// goes, with its event.
+// goes, with its event; or it is for an audit and has the event in it: then it
+// goes with its session.
 func eventsOf(session Key) []byte { return append([]byte{'v'}, session[:]...) }
+
+// enterEvent enters an event into the list of its session.
+func (s *Store) enterEvent(tx Tx, now time.Time, key Key, r *eventRec, doc []byte) error {
+	id := append(eventsOf(r.session), eventID(key)...)
+	switch {
+	case r.session.zero(), r.within:
+		return nil
+	case r.audit:
+		return tx.Put(IndexRecords, id, doc, time.Time{})
+	case s.o.EventKeep > 0:
+		return tx.Put(IndexRecords, id, nil, now.Add(s.o.EventKeep))
+	}
+	return nil
+}
+
+// dropEvents removes entries of a session's list, at most limit; more tells that
+// there are still some.
+func dropEvents(tx Tx, session Key, limit int) (more bool, err error) {
+	n := 0
+	for item, err := range tx.Scan(IndexRecords, eventsOf(session), nil) {
+		if err != nil {
+			return false, err
+		}
+		if n++; n > limit {
+			return true, nil
+		}
+		if err := tx.Delete(IndexRecords, item.ID); err != nil {
+			return false, err
+		}
+	}
+	return false, nil
+}
 
 // pastOf lists the kept events of a session, oldest first. next is the id of the
 // last one.
@@ -48,9 +86,11 @@ func (s *Store) pastOf(tx Tx, session Key, from []byte, limit int) (out []*Event
 		if !ok {
 			continue
 		}
-		doc, err := tx.Get(EventRecords, eventID(key))
-		if err != nil {
-			return nil, "", err
+		doc := item.Doc
+		if len(doc) == 0 {
+			if doc, err = tx.Get(EventRecords, eventID(key)); err != nil {
+				return nil, "", err
+			}
 		}
 		if doc == nil {
 			continue
@@ -59,7 +99,7 @@ func (s *Store) pastOf(tx Tx, session Key, from []byte, limit int) (out []*Event
 		if err != nil {
 			return nil, "", err
 		}
-		if e := s.showEvent(key, r); now.Before(e.Time.Add(s.o.EventKeep)) {
+		if e := s.showEvent(key, r); len(item.Doc) > 0 || now.Before(e.Time.Add(s.o.EventKeep)) {
 			out, next = append(out, e), e.ID
 		}
 	}

@@ -164,7 +164,7 @@ func (s *Store) purgeFile(tx Tx, d *dropper, key Key, rec *fileRec, r *PurgeResu
 		}
 		r.Files++
 		r.Bytes += rec.bytes()
-		if err := s.emitEnd(tx, d.now, key, rec, why); err != nil {
+		if err := s.emitEnd(tx, d.now, key, rec, why, false); err != nil {
 			return err
 		}
 		return d.drop(tx, key, rec, why)
@@ -188,6 +188,7 @@ const sessionFiles = 500
 func (s *Store) purgeSessions(ctx context.Context, r *PurgeResult, _ int) (n int, err error) {
 	const limit = 16
 	var sum PurgeResult
+	more := false
 	err = s.update(ctx, func(tx Tx) error {
 		now := s.now()
 		sum = PurgeResult{}
@@ -211,12 +212,13 @@ func (s *Store) purgeSessions(ctx context.Context, r *PurgeResult, _ int) (n int
 				return err
 			}
 		}
+		more = d.more
 		return d.finish(tx)
 	})
 	if err == nil {
 		r.add(sum)
 	}
-	if sum.Files > 0 || sum.Sessions > 0 || sum.Tombstones > 0 || sum.Summaries > 0 {
+	if more || sum.Files > 0 || sum.Sessions > 0 || sum.Tombstones > 0 || sum.Summaries > 0 {
 		n = 1 << 30 // something was done, so there may be more
 	}
 	return n, err
@@ -228,6 +230,14 @@ func (s *Store) purgeSession(tx Tx, d *dropper, key Key, rec *sessionRec, left i
 	if rec.reason == alive && d.now.Before(rec.expires) { // it is due for its summary
 		r.Summaries++
 		return left, s.tellSummary(tx, d.now, key, rec)
+	}
+	keeps, err := s.keeps(tx, key, rec)
+	switch {
+	case err != nil:
+		return left, err
+	case keeps && rec.reason == alive:
+		d.more = true // its files are next
+		return left, s.expireKept(tx, d.now, key, rec)
 	}
 	prefix := bySession(key)
 	why := expired // what became of the files
@@ -254,6 +264,13 @@ func (s *Store) purgeSession(tx Tx, d *dropper, key Key, rec *sessionRec, left i
 	if err := s.dropFiles(tx, d, files, why, r); err != nil {
 		return left, err
 	}
+	left -= len(files)
+	if rec.remains != nil {
+		if due := rec.remainsUntil(s.o.Tombstones); d.now.Before(due) {
+			r.Sessions++
+			return left, tx.Put(SessionRecords, key[:], rec.encode(), due)
+		}
+	}
 	switch {
 	case rec.reason == alive:
 		if err := unlistSession(tx, key, rec); err != nil {
@@ -263,9 +280,16 @@ func (s *Store) purgeSession(tx Tx, d *dropper, key Key, rec *sessionRec, left i
 		if err := s.emitSession(tx, d.now, SessionExpired, key, rec); err != nil {
 			return left, err
 		}
-		end := &sessionRec{reason: expired}
-		return left - len(files), tx.Put(SessionRecords, key[:], end.encode(), rec.expires.Add(s.o.Tombstones))
-	case rec.reason == expired:
+		end := &sessionRec{reason: expired, audit: rec.audit}
+		return left, tx.Put(SessionRecords, key[:], end.encode(), rec.expires.Add(s.o.Tombstones))
+	case rec.audit:
+		if more, err := dropEvents(tx, key, left); err != nil || more {
+			d.more = more
+			return 0, err
+		}
+	}
+	switch {
+	case rec.reason == expired, rec.remains != nil:
 		r.Tombstones++
 	default:
 		r.Sessions++
@@ -273,7 +297,10 @@ func (s *Store) purgeSession(tx Tx, d *dropper, key Key, rec *sessionRec, left i
 	if err := s.eachShare(tx, key, func(share Key, h *shareRec) error { return dropShare(tx, share, h) }); err != nil {
 		return left, err
 	}
-	return left - len(files), tx.Delete(SessionRecords, key[:])
+	if err := unnumber(tx, rec.sequence, rec.number, key); err != nil { // of one that was kept
+		return left, err
+	}
+	return left, tx.Delete(SessionRecords, key[:])
 }
 
 // dropFiles removes files of a session, which ended for the reason why, without
@@ -290,7 +317,7 @@ func (s *Store) dropFiles(tx Tx, d *dropper, files []Key, why reason, r *PurgeRe
 		if rec.reason == alive {
 			r.Files++
 			r.Bytes += rec.bytes()
-			if err := s.emitEnd(tx, d.now, key, rec, why); err != nil {
+			if err := s.emitEnd(tx, d.now, key, rec, why, true); err != nil {
 				return err
 			}
 		}

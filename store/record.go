@@ -38,6 +38,7 @@ type fileRec struct {
 	crc      uint32 // CRC-32 (IEEE) of a stored content
 	stored   bool   // has its content
 	inline   bool   // … as a record under the file's key
+	audit    bool   // its session is made for one
 	runs     []run
 	tags     []string
 	attrs    map[string]string
@@ -64,7 +65,7 @@ func (f *fileRec) encode() []byte {
 	e.string(6, f.mime)
 	e.uint(7, uint64(f.size))
 	e.bytes(8, f.sha)
-	e.uint(9, flag(f.stored)|flag(f.inline)<<1)
+	e.uint(9, flag(f.stored)|flag(f.inline)<<1|flag(f.audit)<<2)
 	for _, r := range f.runs {
 		e.bytes(10, r.encode())
 	}
@@ -111,7 +112,7 @@ func decodeFile(b []byte) (*fileRec, error) {
 		case 8:
 			f.sha = slices.Clone(x.raw)
 		case 9:
-			f.stored, f.inline = x.v&1 != 0, x.v&2 != 0
+			f.stored, f.inline, f.audit = x.v&1 != 0, x.v&2 != 0, x.v&4 != 0
 		case 10:
 			r, err := decodeRun(x.raw)
 			if err != nil {
@@ -201,6 +202,9 @@ type sessionRec struct {
 	files, bytes int64          // what was put in by the invitation
 	told         summaries      // what its owner is told from time to time
 	guest        *invitationRec // by which the caller is here; not kept
+
+	audit   bool     // its events are kept with it, and what it was when it has ended
+	remains *remains // nil: it has not ended, or nothing of it is kept
 }
 
 func (s *sessionRec) encode() []byte {
@@ -224,6 +228,10 @@ func (s *sessionRec) encode() []byte {
 	e.time(31, s.told.next)
 	for _, m := range s.members {
 		e.string(30, m)
+	}
+	e.uint(32, flag(s.audit))
+	if s.remains != nil {
+		e.bytes(33, s.remains.encode())
 	}
 	return e
 }
@@ -273,6 +281,12 @@ func decodeSession(b []byte) (*sessionRec, error) {
 			s.told.next = x.time()
 		case 30:
 			s.members = append(s.members, string(x.raw))
+		case 32:
+			s.audit = x.v != 0
+		case 33:
+			if s.remains, err = decodeRemains(x.raw); err != nil {
+				return nil, err
+			}
 		}
 	}
 	s.attrs = attrs.all

@@ -29,7 +29,8 @@ func (s *Store) CreateSession(ctx context.Context, c Caller, spec SessionSpec) (
 
 // newSession makes the record of a session.
 func (s *Store) newSession(owner string, spec SessionSpec, now time.Time) (*sessionRec, error) {
-	rec := &sessionRec{owner: owner, ttl: s.o.SessionTTL, created: now, updated: now, expires: now.Add(s.o.SessionTTL), sequence: spec.Sequence}
+	rec := &sessionRec{owner: owner, ttl: s.o.SessionTTL, created: now, updated: now, expires: now.Add(s.o.SessionTTL), sequence: spec.Sequence,
+		audit: spec.Audit && s.o.Audit > 0}
 	return rec, rec.apply(spec, now, s.o.MaxSessionTTL)
 }
 
@@ -249,6 +250,13 @@ func (s *Store) DeleteSession(ctx context.Context, c Caller, id string) error {
 		if err := s.emitTransferEnd(tx, now, TransferClosed, key, rec); err != nil {
 			return err
 		}
+		keeps, err := s.keeps(tx, key, rec)
+		if err != nil {
+			return err
+		}
+		if keeps {
+			return s.keep(tx, now, key, rec, deleted)
+		}
 		return s.endSession(tx, key, rec, deleted)
 	})
 }
@@ -267,7 +275,7 @@ func (s *Store) endSession(tx Tx, key Key, rec *sessionRec, why reason) error {
 	if err := unlistSession(tx, key, rec); err != nil {
 		return err
 	}
-	end := &sessionRec{reason: why, owner: rec.owner, expires: rec.expires}
+	end := &sessionRec{reason: why, owner: rec.owner, expires: rec.expires, audit: rec.audit}
 	if why == deleted {
 		end.expires = s.now()
 	}

@@ -197,8 +197,7 @@ func (spec *ShareSpec) among(have []*Share) int {
 }
 
 // ShareByNumber finds a share of a session of the caller's by the number of a
-// sequence, and its session. Numbers can be guessed: also where sessions are
-// open, it is for owner and members only.
+// sequence, and its session, as SessionByNumber does.
 func (s *Store) ShareByNumber(ctx context.Context, c Caller, sequence string, n int64) (out *Share, session *Session, err error) {
 	if err := s.permit(c, toFind, nil); err != nil {
 		return nil, nil, err
@@ -218,7 +217,7 @@ func (s *Store) ShareByNumber(ctx context.Context, c Caller, sequence string, n 
 		if h == nil {
 			return errShareUnknown()
 		}
-		_, rec, err := s.mySession(tx, c, toFind, s.ids.id(h.session))
+		rec, err := s.sessionFound(tx, c, h.session)
 		if err == nil {
 			out, session = s.showShare(key, h), s.showSession(h.session, rec)
 		}

@@ -166,7 +166,7 @@ func (t *tally) count(tx Tx, key tallyKey, c tallied, rec *fileRec) error {
 	}
 	return t.s.emit(tx, t.s.now(), &eventRec{
 		Event:   Event{Type: FileDownloaded, Owner: rec.owner, Name: rec.name, Size: rec.size, SHA256: rec.sha, Count: c.n - c.told, Email: email},
-		session: rec.session, file: key.file, share: key.share,
+		session: rec.session, file: key.file, share: key.share, audit: rec.audit,
 	})
 }
 

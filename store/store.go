@@ -53,6 +53,10 @@ type Options struct {
 	// own server, where they are a [Linker]; 0 = never.
 	Redirect int64
 
+	// Audit is for how long sessions that are made for an audit are kept after
+	// their end; 0 = they are not.
+	Audit time.Duration
+
 	// EventKeep is how long events are kept for Events; 0 = not at all.
 	EventKeep time.Duration
 	// Recipients says who is to be told of an event; nil = nobody. It is called
@@ -190,6 +194,9 @@ type SessionSpec struct {
 	Members  *[]string          // names of callers; at most 100, 256 bytes each
 	Attrs    *map[string]string // as of files
 	Sequence string             // likewise
+	// Audit of a new session: its events are kept as long as it is, and when it
+	// has ended after it was handed over, so is what it was (see Ended).
+	Audit bool
 	// Was are attributes as they must be before the change (empty: not there),
 	// else it is refused: Conflict, ErrChanged.
 	Was map[string]string

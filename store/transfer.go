@@ -11,7 +11,7 @@ import (
 
 // transferEvent is an event of a transfer, with h of one of its shares.
 func transferEvent(t EventType, session Key, r *sessionRec, share Key, h *shareRec) *eventRec {
-	e := &eventRec{Event: Event{Type: t, Owner: r.owner, Name: r.name}, session: session, invitation: r.invitation, share: share}
+	e := &eventRec{Event: Event{Type: t, Owner: r.owner, Name: r.name}, session: session, invitation: r.invitation, share: share, audit: r.audit}
 	if h != nil {
 		e.Email = h.email
 	}
@@ -60,7 +60,7 @@ func (s *Store) handedOver(tx Tx, key Key, r *sessionRec) (yes bool, err error) 
 // emitTransferEnd tells of the end of a session that is a transfer, while all of
 // it is still there.
 func (s *Store) emitTransferEnd(tx Tx, now time.Time, t EventType, key Key, r *sessionRec) error {
-	if !s.eventful() {
+	if !s.eventful() && !r.audit {
 		return nil
 	}
 	if yes, err := s.handedOver(tx, key, r); err != nil || !yes {
@@ -75,7 +75,7 @@ func (s *Store) Remind(ctx context.Context, c Caller, session, share string) err
 	return s.tellOf(ctx, c, session, share, TransferReminded)
 }
 
-// Audit sends the owner of a transfer its log.
+// Audit sends the owner of a transfer its log, also when it has ended (see Ended).
 func (s *Store) Audit(ctx context.Context, c Caller, session string) error {
 	return s.tellOf(ctx, c, session, "", TransferAudited)
 }
@@ -93,7 +93,11 @@ func (s *Store) tellOf(ctx context.Context, c Caller, session, share string, t E
 		return errNoNotices()
 	}
 	return s.update(ctx, func(tx Tx) error {
-		key, rec, err := s.mySession(tx, c, toRule, session)
+		find := s.mySession
+		if t == TransferAudited {
+			find = s.mySessionEver
+		}
+		key, rec, err := find(tx, c, toRule, session)
 		if err != nil {
 			return err
 		}

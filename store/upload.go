@@ -217,7 +217,7 @@ func (s *Store) enterSession(tx Tx, c Caller, session string, f *found) (err err
 	if err := f.claim(tx, 1, 0); err != nil {
 		return err
 	}
-	f.file.session, f.file.owner = f.sessionKey, f.session.owner
+	f.file.session, f.file.owner, f.file.audit = f.sessionKey, f.session.owner, f.session.audit
 	if err := number(tx, f.file.sequence, &f.file.number, f.fileKey); err != nil {
 		return err
 	}
