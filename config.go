@@ -98,6 +98,7 @@ type Config struct {
 		Schedule   string   `mapstructure:"schedule"`
 		Sweep      string   `mapstructure:"sweep"`
 		Tombstones Duration `mapstructure:"tombstones"`
+		Audit      Duration `mapstructure:"audit"`
 	} `mapstructure:"reaper"`
 	Downloads struct {
 		InlineTypes []string `mapstructure:"inline_types"`

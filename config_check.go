@@ -58,6 +58,7 @@ func (c *Config) check(failed map[string]bool) []error {
 	k.duration("limits.idle_timeout", c.Limits.IdleTimeout, time.Second)
 	k.duration("tokens.lease", c.Tokens.Lease, time.Second)
 	k.duration("reaper.tombstones", c.Reaper.Tombstones, time.Second)
+	k.duration("reaper.audit", c.Reaper.Audit, 0)
 	for name, m := range map[string]ModelConfig{"models.upload": c.Models.Upload, "models.session": c.Models.Session} {
 		k.duration(name+".ttl", m.TTL, time.Second)
 		k.duration(name+".max_ttl", m.MaxTTL, time.Second)

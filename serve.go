@@ -193,6 +193,7 @@ func (c *Config) storeOptions(log *slog.Logger) store.Options {
 		BurnAtStart:      c.Tokens.Burn == "start",
 		Lease:            time.Duration(c.Tokens.Lease),
 		Tombstones:       time.Duration(c.Reaper.Tombstones),
+		Audit:            time.Duration(c.Reaper.Audit),
 		Inline:           cmp.Or(int64(c.Store.InlineSize), -1), // 0 would be the engine's default
 		NoDigest:         c.Store.Digest == "none",
 		Exclusive:        !c.shared(), // bolt's are locked

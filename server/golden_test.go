@@ -77,7 +77,7 @@ func TestGolden(t *testing.T) {
 // no events, one with mail tells people of what happens.
 func goldenHouse(t *testing.T, transcript string) *house {
 	t.Helper()
-	so, o := store.Options{EventKeep: time.Hour}, goldenOptions()
+	so, o := store.Options{EventKeep: time.Hour, Audit: time.Hour}, goldenOptions()
 	head, _, _ := strings.Cut(transcript, "\n")
 	switch kind, ok := strings.CutPrefix(head, "House: "); {
 	case !ok:

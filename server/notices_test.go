@@ -19,7 +19,7 @@ type postOffice struct {
 }
 
 func newPostOffice(t *testing.T) postOffice {
-	return postOffice{newHouse(t, store.Options{EventKeep: time.Hour, Notices: Notices(NoticesOptions{Base: "https://share.example/", Channel: "mail", Accounts: namesOnly{}})},
+	return postOffice{newHouse(t, store.Options{EventKeep: time.Hour, Audit: time.Hour, Notices: Notices(NoticesOptions{Base: "https://share.example/", Channel: "mail", Accounts: namesOnly{}})},
 		Options{FileSender: &FileSender{ChunkSize: 100, Extensions: 1, Day: 2 * time.Second}}), t}
 }
 

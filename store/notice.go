@@ -197,7 +197,7 @@ func (a *About) Past(limit int) (out []*Event, err error) {
 
 // Kept tells whether Past has all that happened since Since.
 func (a *About) Kept() bool {
-	return a.s.o.EventKeep > 0 && !a.Since.Before(a.Event.Time.Add(-a.s.o.EventKeep))
+	return a.rec.audit || a.s.o.EventKeep > 0 && !a.Since.Before(a.Event.Time.Add(-a.s.o.EventKeep))
 }
 
 // notices queues the notices of an event.

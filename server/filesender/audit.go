@@ -10,8 +10,7 @@ import (
 )
 
 // The log of a transfer (contract §10, "Audit entry") is made of the events that
-// are kept of it. These know no addresses of the network and no beginnings of
-// downloads, and they are shown as long as the transfer lives.
+// are kept of it, also when it is closed. These know no beginnings of downloads.
 
 // auditEntry is a line of the log.
 type auditEntry struct {
@@ -48,6 +47,7 @@ func auditNames() map[store.EventType]string {
 	return map[store.EventType]string{
 		store.SessionCreated: "transfer_started", store.FileUploaded: "file_uploaded", store.SessionCompleted: "upload_ended",
 		store.TransferAvailable: "transfer_available", store.TransferSent: "transfer_sent", store.FileDownloaded: "download_ended", store.FileDeleted: "file_deleted",
+		store.TransferExpired: "transfer_expired", store.TransferClosed: "transfer_closed",
 	}
 }
 
@@ -67,10 +67,11 @@ const mostAudited = 1000
 
 // auditLog answers the log of a transfer.
 func (a *api) auditLog(w http.ResponseWriter, r *http.Request) error {
-	c, _, s, err := a.own(r)
+	c, all, _, err := a.seen(r)
 	if err != nil {
 		return err
 	}
+	s := all.Session
 	page, err := a.Store.SessionEvents(r.Context(), c.Caller, s.ID, store.EventQuery{Limit: mostAudited})
 	if store.KindOf(err) == store.NotFound { // none are kept
 		return fault(http.StatusNotImplemented, "rest_method_not_implemented")
@@ -78,19 +79,11 @@ func (a *api) auditLog(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	files, err := a.filesOf(r, c.Caller, s)
-	if err != nil {
-		return err
-	}
-	shares, err := a.Store.Shares(r.Context(), c.Caller, s.ID)
-	if err != nil {
-		return err
-	}
 	numbers, paths := map[string]int64{}, map[string]string{}
-	for _, f := range files {
+	for _, f := range all.Files {
 		numbers[f.ID], paths[f.ID] = f.Number, f.Attrs[attrPath]
 	}
-	for _, h := range shares {
+	for _, h := range all.Shares {
 		numbers[h.ID] = h.Number
 	}
 	out, names := []auditEntry{}, auditNames()
@@ -122,7 +115,9 @@ func (a *api) audited(s *store.Session, e *store.Event, name string, numbers map
 		out.Author = auditParty{Type: "Recipient", ID: text(numbers[e.Share]), Identity: e.Email, Email: e.Email}
 	case e.Type == store.TransferSent:
 		out.Target = auditTarget{Type: "Recipient", ID: text(numbers[e.Share]), Email: e.Email}
-	case s.Attrs[attrGuest] != "" && e.Type != store.FileDeleted:
+	case e.Type == store.TransferExpired:
+		out.Author = auditParty{} // nobody
+	case s.Attrs[attrGuest] != "" && e.Type != store.FileDeleted && e.Type != store.TransferClosed:
 		out.Author = auditParty{Type: "Guest", Identity: s.Attrs[attrGuest], Email: s.Attrs[attrGuest]}
 	}
 	if e.File != "" {
@@ -133,11 +128,11 @@ func (a *api) audited(s *store.Session, e *store.Event, name string, numbers map
 
 // auditMail sends the log to the owner.
 func (a *api) auditMail(w http.ResponseWriter, r *http.Request) error {
-	c, _, s, err := a.own(r)
+	c, all, _, err := a.seen(r)
 	if err != nil {
 		return err
 	}
-	if err := a.mailed(a.Store.Audit(r.Context(), c.Caller, s.ID)); err != nil {
+	if err := a.mailed(a.Store.Audit(r.Context(), c.Caller, all.Session.ID)); err != nil {
 		return err
 	}
 	return reply.JSON(w, true)

@@ -76,6 +76,9 @@ func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) reply.Answ
 	if strings.Contains(r.URL.Path, "/rest.php/") { // elsewhere a browser may ask for a password
 		statuses[store.Unauthenticated] = http.StatusForbidden
 	}
+	if errors.Is(err, store.ErrEnded) { // what only shows it does not come here
+		err = fault(http.StatusForbidden, "cannot_alter_closed_transfer")
+	}
 	ans := statuses.Of(err)
 	body := answer{Message: named(r, store.KindOf(err)), UID: w.Header().Get("X-Request-Id")}
 	if f, ok := errors.AsType[*faultError](err); ok {

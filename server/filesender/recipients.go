@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"fileshare/server/reply"
@@ -72,7 +73,17 @@ func (a *api) receiver(r *http.Request) (c account, body []byte, h *store.Share,
 }
 
 func (a *api) getRecipient(w http.ResponseWriter, r *http.Request) error {
-	_, _, h, s, err := a.receiver(r)
+	c, _, h, s, err := a.receiver(r)
+	if errors.Is(err, store.ErrEnded) {
+		var all *store.Ended
+		if all, err = a.endedOf(r, c, recipients); err == nil {
+			i := slices.IndexFunc(all.Shares, func(h *store.Share) bool { return strconv.FormatInt(h.Number, 10) == a.Var(r, "id") })
+			if i < 0 {
+				return fault(http.StatusNotFound, "recipient_not_found")
+			}
+			h, s = all.Shares[i], all.Session
+		}
+	}
 	if err != nil {
 		return err
 	}

@@ -93,7 +93,7 @@ func (a *api) postTransfer(w http.ResponseWriter, r *http.Request) error {
 		attrs[attrCrypt] = string(said)
 	}
 	ttl := a.ttl(in.Expires, c.ttl(a.o.TTL))
-	spec := store.SessionSpec{Name: in.Subject, TTL: &ttl, Attrs: &attrs, Sequence: transfers}
+	spec := store.SessionSpec{Name: in.Subject, TTL: &ttl, Attrs: &attrs, Sequence: transfers, Audit: true}
 	if in.Options[optionDaily] {
 		spec.Summaries = &a.o.Day
 	}
@@ -164,28 +164,40 @@ func (a *api) fill(r *http.Request, c account, s *store.Session, all []newFile, 
 
 // transferOf makes what is answered of a transfer, for its owner.
 func (a *api) transferOf(r *http.Request, c account, s *store.Session) (*transfer, error) {
+	all, err := a.allOf(r, c, s)
+	if err != nil {
+		return nil, err
+	}
+	return a.shown(r, all, s.Attrs[attrStatus]), nil
+}
+
+// allOf is what there is of a transfer that lives.
+func (a *api) allOf(r *http.Request, c account, s *store.Session) (*store.Ended, error) {
 	all, err := a.filesOf(r, c.Caller, s)
 	if err != nil {
 		return nil, err
 	}
 	shares, err := a.Store.Shares(r.Context(), c.Caller, s.ID)
-	if err != nil {
-		return nil, err
-	}
+	return &store.Ended{Session: s, Files: all, Shares: shares}, err
+}
+
+// shown makes what is answered of a transfer of all that there is of it.
+func (a *api) shown(r *http.Request, all *store.Ended, status string) *transfer {
+	s := all.Session
 	t := &transfer{ID: s.Number, UserID: a.userID(s.Owner), User: s.Owner, Email: s.Attrs[attrFrom], Created: dateOf(s.Created), Expires: dateOf(s.Expires),
-		Options: a.optionsOf(s), Salt: s.Attrs[attrSalt], Status: s.Attrs[attrStatus], Files: []file{}, Recipients: []recipient{}}
+		Options: a.optionsOf(s), Salt: s.Attrs[attrSalt], Status: status, Files: []file{}, Recipients: []recipient{}}
 	t.Subject, t.Message = textOrNil(s.Attrs[attrSubject]), textOrNil(s.Attrs[attrMessage])
-	if extensions(s) < a.o.Extensions {
+	if status != statusClosed && extensions(s) < a.o.Extensions {
 		t.Extension = days(a.o.TTL)
 	}
-	for _, f := range all {
+	for _, f := range all.Files {
 		t.Files = append(t.Files, fileOf(s, f))
 	}
-	slices.SortFunc(shares, func(x, y *store.Share) int { return cmp.Compare(x.Number, y.Number) }) // as they were asked for
-	for _, h := range shares {
+	slices.SortFunc(all.Shares, func(x, y *store.Share) int { return cmp.Compare(x.Number, y.Number) }) // as they were asked for
+	for _, h := range all.Shares {
 		t.Recipients = append(t.Recipients, a.recipientOf(r, s, h))
 	}
-	return t, nil
+	return t
 }
 
 func textOrNil(s string) *string {
@@ -232,11 +244,13 @@ func (a *api) filesOf(r *http.Request, c store.Caller, s *store.Session) (all []
 			}
 		}
 		if q.Cursor = page.Next; q.Cursor == "" {
-			slices.SortFunc(all, func(x, y *store.File) int { return cmp.Compare(x.Number, y.Number) })
+			slices.SortFunc(all, byNumber)
 			return all, nil
 		}
 	}
 }
+
+func byNumber(x, y *store.File) int { return cmp.Compare(x.Number, y.Number) }
 
 // mine finds the caller's transfer that the path names.
 func (a *api) mine(r *http.Request) (c account, body []byte, s *store.Session, err error) {
@@ -259,30 +273,54 @@ func (a *api) own(r *http.Request) (c account, body []byte, s *store.Session, er
 	return c, body, s, err
 }
 
-func (a *api) getTransfer(w http.ResponseWriter, r *http.Request) error {
+// seen finds the user's transfer that the path names, with all that there is of
+// it, also when it is closed.
+func (a *api) seen(r *http.Request) (c account, all *store.Ended, status string, err error) {
 	c, _, s, err := a.own(r)
+	switch {
+	case errors.Is(err, store.ErrEnded):
+		all, err = a.endedOf(r, c, transfers)
+		return c, all, statusClosed, err
+	case err != nil:
+		return c, nil, "", err
+	}
+	all, err = a.allOf(r, c, s)
+	return c, all, s.Attrs[attrStatus], err
+}
+
+// endedOf is the user's closed transfer to which the number of the path leads.
+func (a *api) endedOf(r *http.Request, c account, sequence string) (*store.Ended, error) {
+	id, err := strconv.ParseInt(a.Var(r, "id"), 10, 64)
+	if err != nil {
+		return nil, errNumber
+	}
+	all, err := a.Store.EndedByNumber(r.Context(), c.Caller, sequence, id)
+	if err == nil {
+		slices.SortFunc(all.Files, byNumber)
+	}
+	return all, err
+}
+
+func (a *api) getTransfer(w http.ResponseWriter, r *http.Request) error {
+	_, all, status, err := a.seen(r)
 	if err != nil {
 		return err
 	}
-	t, err := a.transferOf(r, c, s)
-	if err != nil {
-		return err
-	}
-	return reply.JSON(w, t)
+	return reply.JSON(w, a.shown(r, all, status))
 }
 
 func (a *api) transferOptions(w http.ResponseWriter, r *http.Request) error {
-	_, _, s, err := a.own(r)
+	_, all, _, err := a.seen(r)
 	if err != nil {
 		return err
 	}
-	return reply.JSON(w, a.optionsOf(s))
+	return reply.JSON(w, a.optionsOf(all.Session))
 }
 
 // putTransfer completes, closes or extends a transfer (contract §6.4).
 func (a *api) putTransfer(w http.ResponseWriter, r *http.Request) error {
 	c, body, s, err := a.mine(r)
-	if err != nil {
+	if err != nil && !errors.Is(err, store.ErrEnded) {
 		return err
 	}
 	var in struct {
@@ -301,6 +339,16 @@ func (a *api) putTransfer(w http.ResponseWriter, r *http.Request) error {
 		if err := c.user(); err != nil {
 			return err
 		}
+	}
+	switch {
+	case err != nil && bool(in.Closed): // it is
+		all, err := a.endedOf(r, c, transfers)
+		if err != nil {
+			return err
+		}
+		return reply.JSON(w, a.shown(r, all, statusClosed))
+	case err != nil:
+		return err
 	}
 	t, err := a.transferOf(r, c, s)
 	if err != nil {
