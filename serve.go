@@ -86,11 +86,18 @@ func serve(ctx context.Context, c *Config, stderr io.Writer, signals <-chan os.S
 	defer web.close()
 
 	// Reaper.
-	housekeeping, err := reaper.New(reaper.Options{
-		Schedule: c.Reaper.Schedule, Purge: engine.Purge, Observe: server.NewReaperMetrics(registry).Observe,
-		SweepSchedule: c.Reaper.Sweep, Sweep: engine.Sweep, Exclusive: !c.shared(),
+	chores := reaper.Options{
+		Schedule: c.Reaper.Schedule, Purge: engine.Purge, SweepSchedule: c.Reaper.Sweep,
 		Compact: b.compact, Log: log,
-	})
+	}
+	if c.shared() {
+		chores.SweepDue = engine.SweepDue
+	} else {
+		chores.Sweep = engine.Sweep
+	}
+	watched := server.NewReaperMetrics(registry)
+	chores.Observe, chores.ObserveSweep = watched.Observe, watched.ObserveSweep
+	housekeeping, err := reaper.New(chores)
 	if err != nil {
 		return err
 	}

@@ -16,7 +16,7 @@ import (
 	"fileshare/store"
 )
 
-// Options says what runs when. Purge is needed; a nil Sweep or Compact does not run.
+// Options says what runs when. Purge is needed; a nil Sweep, SweepDue or Compact does not run.
 type Options struct {
 	// Schedule is when Purge runs: a cron expression of five fields, or six
 	// with seconds first, or a descriptor ("@every 10s", at least 1 s). It
@@ -26,18 +26,20 @@ type Options struct {
 
 	// SweepSchedule is when Sweep, and then Compact, runs; default "@every 6h".
 	SweepSchedule string
-	// Sweep runs once at the start, with minAge 0 if Exclusive, then on
-	// its schedule with SweepAge.
+	// Sweep is for a process that alone writes blobs. It runs once at the start,
+	// with minAge 0, since what is there then and belongs to no record is
+	// garbage, however young; then on its schedule with SweepAge.
 	Sweep   func(ctx context.Context, minAge time.Duration) (store.SweepResult, error)
 	Compact func(context.Context) error
+	// SweepDue is for processes that share the sweep. It runs whenever Purge
+	// does, and again until its result has no shard; it is told of the schedule.
+	SweepDue func(ctx context.Context, minAge time.Duration, next func(time.Time) time.Time) (store.SweepResult, error)
 	// SweepAge is how old an orphan must be; default 1 h.
 	SweepAge time.Duration
-	// Exclusive says that no other process writes blobs: what is there at
-	// the start and belongs to no record is garbage, however young.
-	Exclusive bool
 
-	// Observe is told of every Purge, for metrics.
-	Observe func(result store.PurgeResult, took time.Duration, err error)
+	// Observe is told of every Purge, ObserveSweep of every sweep, for metrics.
+	Observe      func(result store.PurgeResult, took time.Duration, err error)
+	ObserveSweep func(result store.SweepResult, err error)
 
 	Log *slog.Logger // default: discards
 }
@@ -88,6 +90,9 @@ func New(o Options) (*Reaper, error) {
 	chain := cron.NewChain(cron.SkipIfStillRunning(log), cron.Recover(log))
 	r.clock = &clockwork{log: log}
 	r.clock.add(purge, chain.Then(cron.FuncJob(r.purgeOnce)))
+	if o.SweepDue != nil {
+		r.clock.add(purge, chain.Then(cron.FuncJob(func() { r.sweepDue(sweep.Next) })))
+	}
 	if o.Sweep != nil || o.Compact != nil {
 		r.sweep = chain.Then(cron.FuncJob(r.sweepOnce))
 		r.clock.add(sweep, r.sweep)
@@ -135,19 +140,12 @@ func (r *Reaper) sweepOnce() {
 		return
 	}
 	scheduled, age := r.swept, r.o.SweepAge
-	if !scheduled && r.o.Exclusive {
+	if !scheduled {
 		age = 0
 	}
 	r.swept = true
 	if r.o.Sweep != nil {
-		start := time.Now()
-		result, err := r.o.Sweep(r.ctx, age)
-		switch {
-		case err != nil && r.ctx.Err() == nil:
-			r.o.Log.Error("sweep failed", "err", err)
-		case result.Removed > 0:
-			r.o.Log.Info("swept orphans", "seen", result.Seen, "removed", result.Removed, "bytes", result.Bytes, "took", time.Since(start))
-		}
+		r.observeSweep(func() (store.SweepResult, error) { return r.o.Sweep(r.ctx, age) })
 	}
 	// Compacting competes with uploads, so it is not part of a start.
 	if r.o.Compact != nil && scheduled && r.ctx.Err() == nil {
@@ -155,4 +153,27 @@ func (r *Reaper) sweepOnce() {
 			r.o.Log.Error("compaction failed", "err", err)
 		}
 	}
+}
+
+func (r *Reaper) sweepDue(next func(time.Time) time.Time) {
+	for more := true; more && r.ctx.Err() == nil; {
+		more = r.observeSweep(func() (store.SweepResult, error) { return r.o.SweepDue(r.ctx, r.o.SweepAge, next) })
+	}
+}
+
+// observeSweep says what a sweep has done; more is false if that was nothing.
+func (r *Reaper) observeSweep(sweep func() (store.SweepResult, error)) (more bool) {
+	start := time.Now()
+	result, err := sweep()
+	failed := err != nil && r.ctx.Err() == nil // else it was stopped
+	if more = err == nil && result.Shards > 0; r.o.ObserveSweep != nil && (failed || more) {
+		r.o.ObserveSweep(result, err)
+	}
+	if failed {
+		r.o.Log.Error("sweep failed", "err", err)
+	}
+	if result.Removed > 0 {
+		r.o.Log.Info("swept orphans", "seen", result.Seen, "removed", result.Removed, "bytes", result.Bytes, "took", time.Since(start))
+	}
+	return more
 }

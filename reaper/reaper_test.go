@@ -122,39 +122,61 @@ func TestStopCancelsAndWaits(t *testing.T) {
 }
 
 func TestSweep(t *testing.T) {
-	for _, test := range []struct {
-		name      string
-		exclusive bool
-		ages      []time.Duration
-		compacts  int
-	}{
-		{"exclusive", true, []time.Duration{0, time.Hour, time.Hour}, 2},
-		{"shared", false, []time.Duration{time.Hour, time.Hour, time.Hour}, 2},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				var ages []time.Duration
-				var compacts int
-				r := start(t, Options{
-					Purge: func(context.Context) (store.PurgeResult, error) { return store.PurgeResult{}, nil },
-					Sweep: func(_ context.Context, age time.Duration) (store.SweepResult, error) {
-						ages = append(ages, age)
-						return store.SweepResult{}, errors.New("one bad disk")
-					},
-					Compact:   func(context.Context) error { compacts++; return nil },
-					Exclusive: test.exclusive,
-				})
-				time.Sleep(12*time.Hour + time.Minute)
-				r.Stop()
-				if diff := cmp.Diff(test.ages, ages); diff != "" {
-					t.Errorf("minimum ages of the sweeps at the start and in 12 h (-want +got):\n%s", diff)
-				}
-				if compacts != test.compacts {
-					t.Errorf("%d compactions, want %d", compacts, test.compacts)
-				}
-			})
+	synctest.Test(t, func(t *testing.T) {
+		var ages []time.Duration
+		var compacts int
+		r := start(t, Options{
+			Purge: func(context.Context) (store.PurgeResult, error) { return store.PurgeResult{}, nil },
+			Sweep: func(_ context.Context, age time.Duration) (store.SweepResult, error) {
+				ages = append(ages, age)
+				return store.SweepResult{}, errors.New("one bad disk")
+			},
+			Compact: func(context.Context) error { compacts++; return nil },
 		})
-	}
+		time.Sleep(12*time.Hour + time.Minute)
+		r.Stop()
+		if diff := cmp.Diff([]time.Duration{0, time.Hour, time.Hour}, ages); diff != "" {
+			t.Errorf("minimum ages of the sweeps at the start and in 12 h (-want +got):\n%s", diff)
+		}
+		if compacts != 2 {
+			t.Errorf("%d compactions, want 2", compacts)
+		}
+	})
+}
+
+func TestSweepDue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var runs, observed, failed int
+		r := start(t, Options{
+			SweepSchedule: "@every 2h", SweepAge: 30 * time.Minute,
+			Purge: func(context.Context) (store.PurgeResult, error) { return store.PurgeResult{}, nil },
+			SweepDue: func(ctx context.Context, age time.Duration, next func(time.Time) time.Time) (store.SweepResult, error) {
+				if now := time.Now().Truncate(time.Second); age != 30*time.Minute || !next(now).Equal(now.Add(2*time.Hour)) {
+					t.Errorf("called with age %v, and %v for %v", age, next(now), now)
+				}
+				switch runs++; runs {
+				case 2:
+					return store.SweepResult{}, errors.New("one bad disk")
+				case 4, 5:
+					return store.SweepResult{Shards: 1, Removed: 1}, nil
+				case 8:
+					<-ctx.Done()
+					return store.SweepResult{Removed: 100}, ctx.Err()
+				}
+				return store.SweepResult{}, nil
+			},
+			ObserveSweep: func(res store.SweepResult, err error) {
+				if observed++; err != nil {
+					failed++
+				}
+			},
+		})
+		time.Sleep(time.Minute + time.Second)
+		r.Stop()
+		if runs != 8 || observed != 3 || failed != 1 {
+			t.Errorf("in a minute of @every 10s: %d runs, %d observed, %d failed; want 8, 3, 1", runs, observed, failed)
+		}
+	})
 }
 
 func TestCheck(t *testing.T) {

@@ -143,9 +143,10 @@ type engineCollector struct {
 	files, stored                               *prometheus.Desc
 	reserved, completed, lapsed, busy, reopened *prometheus.Desc
 	received, sent                              *prometheus.Desc
+	sweepAge, sweepDue                          *prometheus.Desc
 }
 
-// The longest that a scrape waits for the count of files.
+// The longest that a scrape waits for what is in the records.
 const usageTimeout = 2 * time.Second
 
 func newEngineCollector(s *store.Store) *engineCollector {
@@ -161,11 +162,13 @@ func newEngineCollector(s *store.Store) *engineCollector {
 		reopened:  d("fileshare_downloads_reopened_total", "Counted downloads whose connection broke after the last byte."),
 		received:  d("fileshare_content_in_bytes_total", "Bytes of contents received."),
 		sent:      d("fileshare_content_out_bytes_total", "Bytes of contents sent."),
+		sweepAge:  d("fileshare_sweep_age_seconds", "How long ago the sweep of the shard that waits longest for its next one began."),
+		sweepDue:  d("fileshare_sweep_shards_due", "Shards of the contents, of 256, that are to be swept now or are being swept."),
 	}
 }
 
 func (c *engineCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.files, c.stored, c.reserved, c.completed, c.lapsed, c.busy, c.reopened, c.received, c.sent} {
+	for _, d := range []*prometheus.Desc{c.files, c.stored, c.reserved, c.completed, c.lapsed, c.busy, c.reopened, c.received, c.sent, c.sweepAge, c.sweepDue} {
 		ch <- d
 	}
 }
@@ -178,6 +181,14 @@ func (c *engineCollector) Collect(ch chan<- prometheus.Metric) {
 	} else {
 		ch <- prometheus.MustNewConstMetric(c.files, prometheus.GaugeValue, float64(files))
 		ch <- prometheus.MustNewConstMetric(c.stored, prometheus.GaugeValue, float64(bytes))
+	}
+	if st, err := c.store.SweepState(ctx); err != nil {
+		ch <- prometheus.NewInvalidMetric(c.sweepDue, err)
+	} else {
+		ch <- prometheus.MustNewConstMetric(c.sweepDue, prometheus.GaugeValue, float64(st.Due))
+		if !st.Oldest.IsZero() {
+			ch <- prometheus.MustNewConstMetric(c.sweepAge, prometheus.GaugeValue, time.Since(st.Oldest).Seconds())
+		}
 	}
 	st := c.store.Stats()
 	for _, v := range []struct {
@@ -195,6 +206,9 @@ type ReaperMetrics struct {
 	runs     *prometheus.CounterVec
 	purged   *prometheus.CounterVec
 	bytes    prometheus.Counter
+
+	sweeps                  *prometheus.CounterVec
+	shards, swept, orphaned prometheus.Counter
 }
 
 // NewReaperMetrics registers the metrics of the reaper.
@@ -204,15 +218,20 @@ func NewReaperMetrics(reg prometheus.Registerer) *ReaperMetrics {
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "fileshare_purge_duration_seconds", Help: "Duration of runs of the reaper.", Buckets: []float64{.001, .01, .1, 1, 10, 60, 600}}),
 		runs:     prometheus.NewCounterVec(prometheus.CounterOpts{Name: "fileshare_purge_runs_total", Help: "Runs of the reaper by result."}, []string{"result"}),
 		purged:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "fileshare_purged_total", Help: "What the reaper removed."}, []string{"kind"}),
+		sweeps:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "fileshare_sweep_runs_total", Help: "Sweeps, of all contents or of a shard, by result."}, []string{"result"}),
+		shards:   prometheus.NewCounter(prometheus.CounterOpts{Name: "fileshare_sweep_shards_total", Help: "Shards of the contents that were swept; all together are 256."}),
+		swept:    prometheus.NewCounter(prometheus.CounterOpts{Name: "fileshare_swept_contents_total", Help: "Contents that sweeps looked at."}),
+		orphaned: prometheus.NewCounter(prometheus.CounterOpts{Name: "fileshare_orphans_removed_total", Help: "Contents without a record that sweeps removed."}),
 		bytes:    prometheus.NewCounter(prometheus.CounterOpts{Name: "fileshare_purged_bytes_total", Help: "Bytes the reaper reclaimed."}),
 	}
 	for _, result := range []string{"ok", "error"} { // there from the start, so that an alert can rely on them
 		m.runs.WithLabelValues(result)
+		m.sweeps.WithLabelValues(result)
 	}
 	for _, kind := range []string{"file", "session", "tombstone", "blob"} {
 		m.purged.WithLabelValues(kind)
 	}
-	reg.MustRegister(m.lag, m.duration, m.runs, m.purged, m.bytes)
+	reg.MustRegister(m.lag, m.duration, m.runs, m.purged, m.bytes, m.sweeps, m.shards, m.swept, m.orphaned)
 	return m
 }
 
@@ -220,14 +239,25 @@ func NewReaperMetrics(reg prometheus.Registerer) *ReaperMetrics {
 func (m *ReaperMetrics) Observe(res store.PurgeResult, took time.Duration, err error) {
 	m.lag.Set(res.Lag.Seconds())
 	m.duration.Observe(took.Seconds())
-	result := "ok"
-	if err != nil {
-		result = "error"
-	}
-	m.runs.WithLabelValues(result).Inc()
+	m.runs.WithLabelValues(resultOf(err)).Inc()
 	m.purged.WithLabelValues("file").Add(float64(res.Files))
 	m.purged.WithLabelValues("session").Add(float64(res.Sessions))
 	m.purged.WithLabelValues("tombstone").Add(float64(res.Tombstones))
 	m.purged.WithLabelValues("blob").Add(float64(res.Blobs))
 	m.bytes.Add(float64(res.Bytes))
+}
+
+// ObserveSweep records one sweep and its error, if it had one.
+func (m *ReaperMetrics) ObserveSweep(res store.SweepResult, err error) {
+	m.sweeps.WithLabelValues(resultOf(err)).Inc()
+	m.shards.Add(float64(res.Shards))
+	m.swept.Add(float64(res.Seen))
+	m.orphaned.Add(float64(res.Removed))
+}
+
+func resultOf(err error) string {
+	if err != nil {
+		return "error"
+	}
+	return "ok"
 }

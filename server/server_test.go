@@ -106,6 +106,7 @@ func TestMetrics(t *testing.T) {
 	h.do("BREW", "/uploads", "", nil).want(t, 405)
 	rm := NewReaperMetrics(reg)
 	rm.Observe(store.PurgeResult{Files: 2, Lag: 1500 * time.Millisecond}, time.Second, nil)
+	rm.ObserveSweep(store.SweepResult{Shards: 3, Seen: 20, Removed: 4}, nil)
 	var text string
 	eventually(t, "the metrics", func() bool {
 		text = string(h.do("GET", "/metrics", "", nil).want(t, 200).body)
@@ -119,6 +120,8 @@ func TestMetrics(t *testing.T) {
 		`fileshare_http_request_duration_seconds_count{route="/uploads/{id}"} 4`,
 		"fileshare_bytes_in_total 5", "fileshare_files 1", "fileshare_stored_bytes 5", `version="v1"} 1`, "fileshare_http_requests_in_flight 1",
 		"fileshare_expiry_lag_seconds 1.5", `fileshare_purged_total{kind="file"} 2`, "fileshare_reservations_total 0",
+		`fileshare_sweep_runs_total{result="ok"} 1`, "fileshare_sweep_shards_total 3", "fileshare_swept_contents_total 20", "fileshare_orphans_removed_total 4",
+		"fileshare_sweep_shards_due 0",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %s", want)

@@ -32,10 +32,19 @@ type Blobs interface {
 	// Delete removes the blob; nil if it is not there.
 	Delete(ctx context.Context, key string) error
 
-	// List yields every blob whose key begins with prefix, in no order. Blobs
-	// that are being written may be among them. An error ends the sequence.
-	List(ctx context.Context, prefix string) iter.Seq2[BlobInfo, error]
+	// List yields every blob of a shard (0 to Shards-1, or AllShards), in no
+	// order. Blobs that are being written may be among them. An error ends the
+	// sequence.
+	List(ctx context.Context, shard int) iter.Seq2[BlobInfo, error]
 }
+
+// Shards is into how many parts of about the same size a backend divides its
+// blobs. Which one a blob is in depends on its key alone; each backend decides
+// it as suits its listing, which reads no more than the shard it is asked for.
+const Shards = 256
+
+// AllShards stands for all of them where one is asked for.
+const AllShards = -1
 
 // Segmented is what Blobs implement that cannot take a body of any length at
 // once.

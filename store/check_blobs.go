@@ -180,7 +180,7 @@ func (c *checker) compare(ctx context.Context, one content) error {
 func (c *checker) orphans(ctx context.Context) error {
 	var batch []BlobInfo
 	limit := time.Now().Add(-c.o.MinAge)
-	for info, err := range c.b.Blobs.List(ctx, "") {
+	for info, err := range c.b.Blobs.List(ctx, AllShards) {
 		if err != nil {
 			return err
 		}

@@ -26,7 +26,7 @@
 // # Invariants
 //
 //  1. Blob before record on the way in, record before blob on the way out. A
-//     crash leaves garbage, never a hole; [Store.Sweep] collects the garbage.
+//     crash leaves garbage, never a hole; [Store.Sweep] or [Store.SweepDue] collects the garbage.
 //  2. Acknowledged is durable: a method that returns nil has its bytes and its
 //     record on the disk.
 //  3. Expiry is checked on every read; [Store.Purge] only reclaims space.

@@ -159,7 +159,7 @@ func (m *mover) end(ctx context.Context) error {
 // any more; what waits for its deletion does so where the blobs are.
 func (m *mover) moved() []Collection {
 	return slices.DeleteFunc(Collections(), func(in Collection) bool {
-		return in == NodeRecords || in == TrashRecords && !m.same
+		return in == NodeRecords || in == SweepRecords || in == TrashRecords && !m.same
 	})
 }
 
@@ -380,7 +380,7 @@ func empty(ctx context.Context, to Backend, same bool) error {
 	if same {
 		return nil
 	}
-	for info, err := range to.Blobs.List(ctx, "") {
+	for info, err := range to.Blobs.List(ctx, AllShards) {
 		if err != nil {
 			return err
 		}

@@ -28,12 +28,13 @@ const (
 	OutboxRecords  Collection = "outbox"  // event key ‖ recipient → message that waits for its delivery
 	LoginRecords   Collection = "login"   // hash of a token of a login → whose it is
 	InviteRecords  Collection = "invite"  // invitation key → invitation, also for a while after its end
+	SweepRecords   Collection = "sweep"   // shard of the blobs → when it was swept; due when it is to be
 )
 
 // Collections returns every collection of the engine.
 func Collections() []Collection {
 	return []Collection{FileRecords, ContentRecords, UseRecords, SessionRecords, TokenRecords, IndexRecords, UsageRecords, TrashRecords, NodeRecords, MetaRecords,
-		OnceRecords, EventRecords, OutboxRecords, LoginRecords, ShareRecords, InviteRecords}
+		OnceRecords, EventRecords, OutboxRecords, LoginRecords, ShareRecords, InviteRecords, SweepRecords}
 }
 
 // Records is the transactional side of a backend: small documents, each under

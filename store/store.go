@@ -271,6 +271,9 @@ type Store struct {
 	mu      sync.Mutex
 	pending map[Key]bool // runs being written; guarded by mu
 
+	laid  atomic.Bool               // the records of the shards are there, as the schedule wants them
+	swept atomic.Pointer[time.Time] // when the last whole Sweep began; nil: none since the start
+
 	stop context.CancelFunc
 	work sync.WaitGroup // the heartbeat and the tally
 }
@@ -353,7 +356,7 @@ func (s *Store) notOrphaned(ctx context.Context) error {
 	if err != nil || begun {
 		return err
 	}
-	for info, err := range s.blobs.List(ctx, "") {
+	for info, err := range s.blobs.List(ctx, AllShards) {
 		if err != nil {
 			return err
 		}

@@ -4,12 +4,14 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
 
-// SweepResult is what one Sweep did.
+// SweepResult is what one Sweep, or one SweepDue, did.
 type SweepResult struct {
+	Shards        int   // of the blobs, looked at from beginning to end
 	Seen, Removed int   // blobs
 	Bytes         int64 // removed
 }
@@ -21,27 +23,49 @@ const sweepBatch = 256
 // (and not being written by this process): what a crash has left. Where the
 // records are this process's alone minAge may be zero.
 func (s *Store) Sweep(ctx context.Context, minAge time.Duration) (r SweepResult, err error) {
-	var batch []BlobInfo
-	limit := time.Now().Add(-minAge)
-	for info, err := range s.blobs.List(ctx, "") {
-		if err != nil {
-			return r, fmt.Errorf("sweep: %w", err)
-		}
-		r.Seen++
-		if minAge > 0 && info.Modified.After(limit) {
-			continue
-		}
-		if batch = append(batch, info); len(batch) == sweepBatch {
-			if err := s.sweep(ctx, batch, &r); err != nil {
-				return r, fmt.Errorf("sweep: %w", err)
-			}
-			batch = batch[:0]
-		}
-	}
-	if err := s.sweep(ctx, batch, &r); err != nil {
+	begun := s.now()
+	if err := s.sweepShard(ctx, AllShards, minAge, &r, func(time.Duration) error { return nil }); err != nil {
 		return r, fmt.Errorf("sweep: %w", err)
 	}
+	r.Shards = Shards
+	s.swept.Store(&begun)
 	return r, nil
+}
+
+// sweepShard sweeps one shard, or all. between is called after each batch with the
+// time it took; its error ends the sweep.
+func (s *Store) sweepShard(ctx context.Context, shard int, minAge time.Duration, r *SweepResult, between func(took time.Duration) error) error {
+	var batch []BlobInfo
+	limit := time.Now().Add(-minAge)
+	begin := time.Now()
+	look := func() error {
+		r.Seen += len(batch)
+		if minAge > 0 {
+			batch = slices.DeleteFunc(batch, func(info BlobInfo) bool { return info.Modified.After(limit) })
+		}
+		if len(batch) > 0 {
+			if err := s.sweep(ctx, batch, r); err != nil {
+				return err
+			}
+		}
+		if err := between(time.Since(begin)); err != nil {
+			return err
+		}
+		batch, begin = batch[:0], time.Now()
+		return nil
+	}
+	for info, err := range s.blobs.List(ctx, shard) {
+		if err != nil {
+			return err
+		}
+		if batch = append(batch, info); len(batch) < sweepBatch {
+			continue
+		}
+		if err := look(); err != nil {
+			return err
+		}
+	}
+	return look()
 }
 
 // sweep removes the orphans of a batch. Whether a run is being written is asked

@@ -15,7 +15,7 @@ import (
 	"fileshare/store"
 )
 
-const maxCollections = 16
+const maxCollections = 20
 
 var errViewWrites = errors.New("a View cannot write")
 

@@ -21,17 +21,14 @@ import (
 	"fileshare/store"
 )
 
-const (
-	shardCount = 256
-	piece      = 1 << 20 // bytes of one write, at multiples of its size
-)
+const piece = 1 << 20 // bytes of one write, at multiples of its size
 
 // Dir is a [store.Blobs] in a directory. It is safe for concurrent use, also
 // by several processes.
 type Dir struct {
 	root   *os.Root
 	self   *dirSync // of the directory itself: the entries of its shards
-	shards [shardCount]shard
+	shards [store.Shards]shard
 	pieces sync.Pool // of *[piece]byte, for readers that are no io.WriterTo
 }
 
@@ -219,7 +216,7 @@ func place(key string) (shard int, name string, err error) {
 }
 
 func shardOf(name string) int {
-	return int(crc32.ChecksumIEEE([]byte(name)) % shardCount)
+	return int(crc32.ChecksumIEEE([]byte(name)) % store.Shards)
 }
 
 // keyOf is the way back: the key of a file found in a shard, if it is one.

@@ -142,7 +142,7 @@ func TestListPassesOverStrangers(t *testing.T) {
 		}
 	}
 	var got []string
-	for info, err := range d.List(t.Context(), "") {
+	for info, err := range d.List(t.Context(), store.AllShards) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -203,7 +203,7 @@ func TestSymlinkCannotEscape(t *testing.T) {
 					r.Close()
 					t.Errorf("%s: Open went through it", what)
 				}
-				for info, err := range d.List(t.Context(), "") {
+				for info, err := range d.List(t.Context(), store.AllShards) {
 					if err == nil {
 						t.Errorf("%s: List yields %q", what, info.Key)
 					}

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"iter"
 	"os"
-	"strings"
 
 	"fileshare/store"
 )
@@ -17,16 +16,20 @@ import (
 const listBatch = 256
 
 // List implements [store.Blobs]. It passes over whatever it did not write.
-func (d *Dir) List(ctx context.Context, prefix string) iter.Seq2[store.BlobInfo, error] {
+func (d *Dir) List(ctx context.Context, shard int) iter.Seq2[store.BlobInfo, error] {
+	first, last := shard, shard
+	if shard == store.AllShards {
+		first, last = 0, store.Shards-1
+	}
 	return func(yield func(store.BlobInfo, error) bool) {
-		for i := range shardCount {
+		for i := first; i <= last; i++ {
 			root, _, err := d.shard(i, false)
 			if errors.Is(err, fs.ErrNotExist) {
 				continue
 			}
 			more := false
 			if err == nil {
-				more, err = listShard(ctx, i, root, prefix, yield)
+				more, err = listShard(ctx, i, root, yield)
 			}
 			if err != nil {
 				yield(store.BlobInfo{}, fmt.Errorf("listing blobs: %w", bare(err)))
@@ -40,7 +43,7 @@ func (d *Dir) List(ctx context.Context, prefix string) iter.Seq2[store.BlobInfo,
 }
 
 // listShard yields the blobs of one shard; more is false if yield said so.
-func listShard(ctx context.Context, shard int, root *os.Root, prefix string, yield func(store.BlobInfo, error) bool) (more bool, err error) {
+func listShard(ctx context.Context, shard int, root *os.Root, yield func(store.BlobInfo, error) bool) (more bool, err error) {
 	f, err := root.Open(".") // a handle of its own: it has the position
 	if err != nil {
 		return false, err
@@ -53,7 +56,7 @@ func listShard(ctx context.Context, shard int, root *os.Root, prefix string, yie
 		names, err := f.Readdirnames(listBatch)
 		for _, name := range names {
 			key, ok := keyOf(shard, name)
-			if !ok || !strings.HasPrefix(key, prefix) {
+			if !ok {
 				continue
 			}
 			fi, err := root.Lstat(name)

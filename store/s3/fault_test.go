@@ -89,7 +89,7 @@ func get(t *testing.T, b *s3.Bucket, key string, from, n int64) ([]byte, error) 
 // keys are those of all blobs.
 func keys(t *testing.T, b *s3.Bucket) (all []string) {
 	t.Helper()
-	for info, err := range b.List(t.Context(), "") {
+	for info, err := range b.List(t.Context(), store.AllShards) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -304,7 +304,7 @@ func TestOtherFaults(t *testing.T) {
 			}
 			line.Decide(func(*http.Request) s3test.Fault { return f })
 			var listed error
-			for _, err := range b.List(t.Context(), "") {
+			for _, err := range b.List(t.Context(), store.AllShards) {
 				listed = err
 			}
 			for what, err := range map[string]error{
@@ -336,7 +336,7 @@ func TestListEnds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var last error
-	for _, err := range b.List(ctx, "") {
+	for _, err := range b.List(ctx, store.AllShards) {
 		last = err
 		cancel()
 	}

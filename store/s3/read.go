@@ -204,9 +204,12 @@ func (b *Bucket) DeleteAll(ctx context.Context, keys []string) error {
 	return nil
 }
 
-// List implements [store.Blobs]. The prefix is looked for in all shards, so
-// that a short list costs as much as a long one.
-func (b *Bucket) List(ctx context.Context, prefix string) iter.Seq2[store.BlobInfo, error] {
+// List implements [store.Blobs]. A shard is a prefix of the objects' names.
+func (b *Bucket) List(ctx context.Context, shard int) iter.Seq2[store.BlobInfo, error] {
+	prefix := b.t.Prefix
+	if shard != store.AllShards {
+		prefix += shardName(shard) + "/"
+	}
 	return func(yield func(store.BlobInfo, error) bool) {
 		if err := ctx.Err(); err != nil {
 			yield(store.BlobInfo{}, err)
@@ -216,7 +219,7 @@ func (b *Bucket) List(ctx context.Context, prefix string) iter.Seq2[store.BlobIn
 		defer cancel(nil)
 		timer := time.AfterFunc(b.o.Timeout, func() { cancel(errStalled) })
 		defer timer.Stop()
-		for o := range b.core.ListObjectsIter(ctx, b.t.Bucket, minio.ListObjectsOptions{Prefix: b.t.Prefix, Recursive: true}) {
+		for o := range b.core.ListObjectsIter(ctx, b.t.Bucket, minio.ListObjectsOptions{Prefix: prefix, Recursive: true}) {
 			timer.Stop() // what is done with an object takes its own time
 			if err := context.Cause(ctx); err != nil {
 				break
@@ -226,7 +229,7 @@ func (b *Bucket) List(ctx context.Context, prefix string) iter.Seq2[store.BlobIn
 				return
 			}
 			key, ok := b.keyOf(o.Key)
-			if ok && strings.HasPrefix(key, prefix) && // ours, and wanted
+			if ok && // ours
 				!yield(store.BlobInfo{Key: key, Size: o.Size, Modified: o.LastModified}, nil) {
 				return
 			}

@@ -209,11 +209,12 @@ func (b *Bucket) object(key string) (string, error) {
 			return "", errors.New("key with a wrong character")
 		}
 	}
-	return b.t.Prefix + shard(key) + "/" + key, nil
+	return b.t.Prefix + shardName(shardOf(key)) + "/" + key, nil
 }
 
-func shard(key string) string {
+func shardOf(key string) int { return int(crc32.ChecksumIEEE([]byte(key)) % store.Shards) }
+
+func shardName(i int) string {
 	const digits = "0123456789abcdef"
-	sum := crc32.ChecksumIEEE([]byte(key))
-	return string([]byte{digits[sum>>4&15], digits[sum&15]})
+	return string([]byte{digits[i>>4], digits[i&15]})
 }

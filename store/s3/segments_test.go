@@ -237,7 +237,7 @@ func TestManyBodies(t *testing.T) {
 		d.Close()
 	}
 	sizes := map[int64]int{}
-	for info, err := range b.List(t.Context(), "") {
+	for info, err := range b.List(t.Context(), store.AllShards) {
 		if err != nil {
 			t.Fatal(err)
 		}

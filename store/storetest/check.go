@@ -58,7 +58,7 @@ func (e *env) some(in store.Collection, prefix string) (item store.Item) {
 // blob returns a blob that is at least so long.
 func (e *env) blob(least int64) store.BlobInfo {
 	e.t.Helper()
-	for info, err := range e.blobs.List(e.ctx(), "") {
+	for info, err := range e.blobs.List(e.ctx(), store.AllShards) {
 		if err != nil {
 			e.t.Fatal(err)
 		}
@@ -98,7 +98,7 @@ func testCheck(t *testing.T, open Pair) {
 	kinds := func(all ...store.ProblemKind) []store.ProblemKind { return all }
 	victim := func() store.BlobInfo {
 		trash := dump(t, e.records, store.TrashRecords, nil, nil) // of victims before
-		for info, err := range e.blobs.List(e.ctx(), "") {
+		for info, err := range e.blobs.List(e.ctx(), store.AllShards) {
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -55,6 +55,7 @@ func Engine(t *testing.T, open Pair) {
 		"used upload":    testUsedUpload,
 		"tally":          testTally,
 		"sweep":          testSweep,
+		"sweep shared":   testSweepShared,
 		"faults":         testFaults,
 		"many to purge":  testManyToPurge,
 		"locate":         testLocate,
@@ -243,7 +244,7 @@ func (e *env) purge() store.PurgeResult {
 func (e *env) leftBlobs() []string {
 	e.t.Helper()
 	keys := []string{}
-	for info, err := range e.blobs.List(e.ctx(), "") {
+	for info, err := range e.blobs.List(e.ctx(), store.AllShards) {
 		if err != nil {
 			e.t.Fatal(err)
 		}

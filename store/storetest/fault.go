@@ -164,11 +164,11 @@ func (f *faultyBlobs) Delete(ctx context.Context, key string) error {
 	return inject(f.decide("Delete"), func() error { return f.Blobs.Delete(ctx, key) })
 }
 
-func (f *faultyBlobs) List(ctx context.Context, prefix string) iter.Seq2[store.BlobInfo, error] {
+func (f *faultyBlobs) List(ctx context.Context, shard int) iter.Seq2[store.BlobInfo, error] {
 	return func(yield func(store.BlobInfo, error) bool) {
 		fault := f.decide("List")
 		if fault != Fail {
-			for info, err := range f.Blobs.List(ctx, prefix) {
+			for info, err := range f.Blobs.List(ctx, shard) {
 				if !yield(info, err) || err != nil {
 					return
 				}

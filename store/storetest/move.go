@@ -318,21 +318,15 @@ func testMoveDamage(t *testing.T, open Pair) {
 	node.Close()
 	e.Close()
 
-	keys := e.leftBlobs()
-	size := 0
-	for info, err := range e.blobs.List(e.ctx(), keys[0]) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		size = int(info.Size)
-	}
-	if err := e.blobs.Delete(e.ctx(), keys[0]); err != nil {
+	blob := e.blob(1)
+	size := int(blob.Size)
+	if err := e.blobs.Delete(e.ctx(), blob.Key); err != nil {
 		t.Fatal(err)
 	}
 	to := over(t, open, o)
 	for _, content := range [][]byte{nil, random(size), random(size - 1)} {
 		if content != nil {
-			if _, err := e.blobs.Put(e.ctx(), keys[0], bytes.NewReader(content), int64(len(content))); err != nil {
+			if _, err := e.blobs.Put(e.ctx(), blob.Key, bytes.NewReader(content), int64(len(content))); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -340,7 +334,7 @@ func testMoveDamage(t *testing.T, open Pair) {
 		if err == nil || !bytes.Contains([]byte(err.Error()), []byte(f.ID)) || !bytes.Contains([]byte(err.Error()), []byte("fsck")) {
 			t.Errorf("with %d bytes of %d: %v", len(content), size, err)
 		}
-		if err := e.blobs.Delete(e.ctx(), keys[0]); err != nil {
+		if err := e.blobs.Delete(e.ctx(), blob.Key); err != nil {
 			t.Fatal(err)
 		}
 	}
