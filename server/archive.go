@@ -92,6 +92,7 @@ func (s *server) sendArchive(w http.ResponseWriter, r *http.Request, c store.Cal
 	if strings.Contains(r.Header.Get("Range"), ",") {
 		r.Header.Del("Range") // RFC 9110 §14.2: a Range may be ignored; several ranges of an archive are of no use
 	}
+	tidyRange(r.Header, a.Size())
 	t := &archiveTransfer{ResponseWriter: w, s: s, r: r, caller: c, a: a, files: files}
 	http.ServeContent(t, r, "", time.Time{}, &archiveContent{size: a.Size()})
 	return t.finish()
@@ -196,9 +197,8 @@ func (t *archiveTransfer) finish() error {
 		}
 		return t.failed
 	case t.status == http.StatusRequestedRangeNotSatisfiable:
-		contentRange := t.Header()["Content-Range"]
 		clearHeaders(t.Header())
-		t.Header()["Content-Range"] = contentRange
+		t.Header().Set("Content-Range", unsatisfied(t.a.Size()))
 		return reply.Refuse(reply.Range, "no byte of the archive is in the range", nil)
 	case t.status == http.StatusPreconditionFailed:
 		clearHeaders(t.Header())

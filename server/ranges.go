@@ -1,12 +1,70 @@
 package server
 
 import (
+	"math"
+	"net/http"
 	"net/textproto"
 	"strconv"
 	"strings"
 
 	"fileshare/store"
 )
+
+// tidyRange writes the Range header of a request so that http.ServeContent reads
+// it as RFC 9110 §14 means it, for a content of size bytes. A unit that is not
+// bytes is ignored, whatever its case; the last 0 bytes are no range that could
+// be satisfied, nor is one of an empty content, which is sent as it is (net/http
+// answers both with a 206 that ends before it begins); a number beyond an int64
+// is beyond the end.
+func tidyRange(h http.Header, size int64) {
+	s := h.Get("Range")
+	if s == "" {
+		return
+	}
+	unit, set, ok := strings.Cut(s, "=")
+	if !ok || !strings.EqualFold(textproto.TrimString(unit), "bytes") || size == 0 {
+		h.Del("Range")
+		return
+	}
+	var specs []string
+	empty := false
+	for spec := range strings.SplitSeq(set, ",") {
+		from, to, ok := strings.Cut(textproto.TrimString(spec), "-")
+		from, to = clampDigits(textproto.TrimString(from)), clampDigits(textproto.TrimString(to))
+		switch {
+		case !ok:
+			specs = append(specs, spec)
+		case from == "" && to == "0":
+			empty = true
+		default:
+			specs = append(specs, from+"-"+to)
+		}
+	}
+	if len(specs) == 0 && empty {
+		specs = append(specs, strconv.FormatInt(size, 10)+"-")
+	}
+	h.Set("Range", "bytes="+strings.Join(specs, ","))
+}
+
+// clampDigits takes leading zeros off a number, and makes one that an int64
+// cannot hold the largest that it can. Anything else it returns as it is.
+func clampDigits(s string) string {
+	for _, c := range []byte(s) {
+		if c < '0' || c > '9' {
+			return s
+		}
+	}
+	if s == "" {
+		return s
+	}
+	if s = strings.TrimLeft(s, "0"); s == "" {
+		return "0"
+	}
+	if _, err := strconv.ParseInt(s, 10, 64); err != nil {
+		return strconv.FormatInt(math.MaxInt64, 10)
+	}
+	return s
+}
 
 // parseRanges reads a Range header (RFC 9110 §14.2) for a content of size
 // bytes the way http.ServeContent does, which has decided to answer it: the
@@ -81,6 +139,9 @@ func parseContentRange(s string) (store.Span, bool) {
 	}
 	return store.Span{From: from, To: to + 1}, true
 }
+
+// unsatisfied is the Content-Range of a 416 (RFC 9110 §15.5.17).
+func unsatisfied(size int64) string { return "bytes */" + strconv.FormatInt(size, 10) }
 
 // split divides the first sent bytes of spans into those that certainly
 // arrived and the last doubt bytes, of which nobody knows.

@@ -64,6 +64,7 @@ func (s *server) send(w http.ResponseWriter, r *http.Request, ref store.Ref, d *
 	if d.Counted() {
 		w.Header().Set("X-Accel-Buffering", "no")
 	}
+	tidyRange(r.Header, f.Size)
 	t := &transfer{ResponseWriter: w, s: s, r: r, d: d, ref: ref, size: f.Size}
 	defer t.abandon()
 	http.ServeContent(t, r, "", contentTime(f), &content{t: t})
@@ -240,11 +241,9 @@ func (t *transfer) finish() error {
 	t.closed = true // from here on the download is this goroutine's alone
 	t.mu.Unlock()
 	if t.refused != nil {
-		h := t.Header()
-		contentRange := h["Content-Range"]
-		clearHeaders(h)
-		if contentRange != nil && reply.Of(t.refused).Code == api.CodeRange {
-			h["Content-Range"] = contentRange
+		clearHeaders(t.Header())
+		if reply.Of(t.refused).Code == api.CodeRange {
+			t.Header().Set("Content-Range", unsatisfied(t.size))
 		}
 		return t.refused
 	}
