@@ -25,10 +25,10 @@ func disposition(inline bool, name string) string {
 	for _, c := range name {
 		switch {
 		case c == '"' || c == '\\':
-			// Escaping is right by the grammar and misread by many.
+			// Escaping is right by the grammar and misread by many (RFC 6266
+			// appendix D); curl -J then takes no name at all.
 			exact = false
-			b.WriteByte('\\')
-			b.WriteByte(byte(c))
+			b.WriteByte('_')
 		case c == '%':
 			exact = false // some browsers decode %xx in here
 			b.WriteByte('%')
