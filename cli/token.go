@@ -13,7 +13,7 @@ import (
 func tokenCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "token",
-		Short: "Make and list links to files of sessions that work a number of times",
+		Short: "Make and list further links to a file that work a number of times",
 		Args:  cobra.NoArgs,
 		RunE:  subcommand,
 	}
@@ -26,10 +26,10 @@ func subcommand(cmd *cobra.Command, _ []string) error {
 	return usage(`a command is expected; "%s --help" lists them`, cmd.CommandPath())
 }
 
-// fileOfSession refuses links to something else.
-func fileOfSession(r client.Ref) error {
-	if r.Session == "" || r.File == "" {
-		return usage("tokens are for files of sessions; an upload has a link of its own (fileshare put --once)")
+// aFile refuses links to something else: only files have tokens.
+func aFile(r client.Ref) error {
+	if r.File == "" || r.Token != "" {
+		return usage("the link of a file is expected")
 	}
 	return nil
 }
@@ -40,12 +40,12 @@ func tokenNewCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "new LINK",
 		Short:   "Make a link that works once, or --downloads times",
-		Example: "  fileshare token new https://files.example.com/sessions/0b0e…/files/88e5…\n  fileshare token new --downloads 3 --ttl 2h $FILE",
+		Example: "  fileshare token new https://files.example.com/uploads/88e5…\n  fileshare token new --downloads 3 --ttl 2h $FILE",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, ref, err := connectTo(cmd, args[0])
 			if err == nil {
-				err = fileOfSession(ref)
+				err = aFile(ref)
 			}
 			if err != nil {
 				return err
@@ -71,12 +71,12 @@ func tokenListCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "ls LINK",
 		Short:   "List the tokens of a file",
-		Example: "  fileshare token ls https://files.example.com/sessions/0b0e…/files/88e5…",
+		Example: "  fileshare token ls https://files.example.com/uploads/88e5…",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, ref, err := connectTo(cmd, args[0])
 			if err == nil {
-				err = fileOfSession(ref)
+				err = aFile(ref)
 			}
 			if err != nil {
 				return err
@@ -103,7 +103,7 @@ func tokenRemoveCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "rm TOKEN-LINK…",
 		Short:   "Take links back",
-		Example: "  fileshare token rm https://files.example.com/sessions/0b0e…/files/88e5…/tokens/5d1c…",
+		Example: "  fileshare token rm https://files.example.com/uploads/88e5…/tokens/5d1c…",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return remove(cmd, args, func(r client.Ref) error {

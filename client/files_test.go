@@ -183,6 +183,7 @@ func TestParseLink(t *testing.T) {
 		{a, "", client.Ref{File: a}},
 		{"http://h/uploads/" + a, "http://h", client.Ref{File: a}},
 		{"https://h:1446/rtc/fileshare/uploads/" + a + "/info?x=1#y", "https://h:1446/rtc/fileshare", client.Ref{File: a}},
+		{"http://h/uploads/" + a + "/tokens/" + b, "http://h", client.Ref{File: a, Token: b}},
 		{"http://h/sessions/" + a, "http://h", client.Ref{Session: a}},
 		{"http://h/sessions/" + a + "/files/" + b, "http://h", client.Ref{Session: a, File: b}},
 		{"http://h/p/sessions/" + a + "/files/" + b + "/tokens/" + c, "http://h/p", client.Ref{Session: a, File: b, Token: c}},
@@ -202,7 +203,7 @@ func TestParseLink(t *testing.T) {
 			t.Errorf("%s became %s", tc.link, got)
 		}
 	}
-	for _, bad := range []string{"", "x", "/uploads/" + a, "ftp://h/uploads/" + a, "http://h", "http://h/uploads/x", "http://h/uploads/../" + a, "http://h/files/" + a, a[1:], a + "0", "http:///uploads/" + a, "http://h/sessions/x/files/" + a} {
+	for _, bad := range []string{"", "x", "/uploads/" + a, "ftp://h/uploads/" + a, "http://h", "http://h/uploads/x", "http://h/uploads/../" + a, "http://h/files/" + a, a[1:], a + "0", "http:///uploads/" + a, "http://h/sessions/x/files/" + a, "http://h/uploads/x/tokens/" + a} {
 		if base, ref, err := client.ParseLink(bad); err == nil {
 			t.Errorf("%q: %q %+v", bad, base, ref)
 		}

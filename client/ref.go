@@ -7,7 +7,7 @@ import (
 )
 
 // Ref names a file: an upload by File alone, a file of a session by Session and
-// File. With a Token it is the link that the token is.
+// File. With a Token it is the link that the token is, to either.
 type Ref struct{ Session, File, Token string }
 
 // ParseLink takes a link apart: the base of its server, and what it names. The
@@ -37,6 +37,9 @@ func ParseLink(link string) (base string, ref Ref, err error) {
 	case at(6) == "sessions" && at(4) == "files" && at(2) == "tokens":
 		ref, length = Ref{Session: at(5), File: at(3), Token: at(1)}, 6
 		ids = []string{at(5), at(3), at(1)}
+	case at(4) == "uploads" && at(2) == "tokens":
+		ref, length = Ref{File: at(3), Token: at(1)}, 4
+		ids = []string{at(3), at(1)}
 	case at(4) == "sessions" && at(2) == "files":
 		ref, length = Ref{Session: at(3), File: at(1)}, 4
 		ids = []string{at(3), at(1)}

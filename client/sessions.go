@@ -71,8 +71,8 @@ type TokenSpec struct {
 	TTL          time.Duration // whole seconds
 }
 
-// CreateToken makes a token: a link to a file of a session that works a number of
-// times, once unless spec says otherwise.
+// CreateToken makes a token: a further link to a file, in a session or not, that
+// works a number of times, once unless spec says otherwise.
 func (c *Client) CreateToken(ctx context.Context, r Ref, spec TokenSpec) (*api.Token, error) {
 	send := map[string]any{}
 	if spec.MaxDownloads != 0 {
