@@ -56,9 +56,7 @@ func (r *sessionRec) apply(spec SessionSpec, now time.Time, most time.Duration) 
 		}
 	}
 	if spec.Name != nil {
-		if r.name = ""; *spec.Name != "" {
-			r.name = CleanName(*spec.Name)
-		}
+		r.name = cut(cleanLine(*spec.Name), maxName) // a title, not the name of a file: AC/DC
 	}
 	if spec.TTL != nil {
 		if r.ttl, err = cleanTTL(*spec.TTL, most); err != nil {

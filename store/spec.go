@@ -27,14 +27,7 @@ const (
 // last element of a path, without control characters and without the marks
 // that reverse the direction of writing, valid UTF-8, at most 255 bytes.
 func CleanName(name string) string {
-	name = strings.ToValidUTF8(name, "\ufffd")
-	name = name[strings.LastIndexAny(name, `/\`)+1:]
-	name = strings.TrimSpace(strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' || r == '\u2029' {
-			return -1
-		}
-		return r
-	}, name))
+	name = cleanLine(name[strings.LastIndexAny(name, `/\`)+1:])
 	if strings.Trim(name, ".") == "" {
 		return "unnamed"
 	}
@@ -46,6 +39,17 @@ func CleanName(name string) string {
 		name = cut(name, maxName-len(ext)) + ext
 	}
 	return name
+}
+
+// cleanLine makes a line of text that is safe to show: valid UTF-8 without
+// control characters and without the marks that reverse the direction of writing.
+func cleanLine(text string) string {
+	return strings.TrimSpace(strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' || r == '\u2029' {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(text, "\ufffd")))
 }
 
 // cut shortens s to at most n bytes of whole runes.

@@ -440,9 +440,12 @@ func testExpiry(t *testing.T, open Pair) {
 
 func testSessions(t *testing.T, open Pair) {
 	e := start(t, open, store.Options{})
-	s, err := e.CreateSession(e.ctx(), alice, store.SessionSpec{Name: new("talk"), TTL: new(time.Hour)})
+	s, err := e.CreateSession(e.ctx(), alice, store.SessionSpec{Name: new("talk 1/2 \u202e"), TTL: new(time.Hour)})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if s.Name != "talk 1/2" {
+		t.Errorf("%q", s.Name)
 	}
 	f, err := e.CreateFile(e.ctx(), alice, s.ID, store.FileSpec{Name: new("../b.txt"), Size: new(int64(5))})
 	if err != nil {
