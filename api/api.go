@@ -118,9 +118,11 @@ type Recipient struct {
 
 // Shared is what the link of a recipient leads to.
 type Shared struct {
-	Name       string       `json:"name"`
+	From       string       `json:"from"`    // whose session it is
+	Name       string       `json:"name"`    // may be empty
+	Message    string       `json:"message"` // to this recipient; may be empty
 	ExpiresAt  Time         `json:"expires_at"`
-	Files      []SharedFile `json:"files"`
+	Files      []SharedFile `json:"files"` // in the order in which they were added
 	ArchiveURL string       `json:"archive_url"`
 }
 

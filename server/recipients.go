@@ -2,6 +2,7 @@ package server
 
 import (
 	"net/http"
+	"slices"
 	"time"
 
 	"fileshare/api"
@@ -90,37 +91,38 @@ const shares = "/shares/"
 
 // shared finds what the link of a recipient leads to: not a session that was not
 // sent yet, nor one of FileSender, whose page has rules of its own.
-func (s *server) shared(r *http.Request, use bool) (c store.Caller, sess *store.Session, err error) {
-	h, sess, err := s.store.Shared(r.Context(), state(r).vars["share"], use)
+func (s *server) shared(r *http.Request, use bool) (h *store.Share, sess *store.Session, err error) {
+	h, sess, err = s.store.Shared(r.Context(), state(r).vars["share"], use)
 	if err != nil {
-		return c, nil, err
+		return nil, nil, err
 	}
 	if _, other := filesender.Sending(sess); other || h.Sent.IsZero() {
-		return c, nil, store.Refuse(store.NotFound, "token not found")
+		return nil, nil, store.Refuse(store.NotFound, "token not found")
 	}
-	return store.Caller{Share: h.ID}, sess, nil
+	return h, sess, nil
 }
 
 // getShare is what a recipient opens: a page, or the same for programs.
 func (s *server) getShare(w http.ResponseWriter, r *http.Request) error {
-	c, sess, err := s.shared(r, r.Method == http.MethodGet)
+	h, sess, err := s.shared(r, r.Method == http.MethodGet)
 	if err != nil {
 		return err
 	}
-	files, err := s.archived(r, c, sess)
+	files, err := s.archived(r, store.Caller{Share: h.ID}, sess)
 	if err != nil {
 		return err
 	}
-	base := s.links.base(r, state(r).prefix) + shares + c.Share
+	slices.Reverse(files) // as they were added
+	base := s.links.base(r, state(r).prefix) + shares + h.ID
 	w.Header().Set("Vary", "Accept, Sec-Fetch-Mode")
 	if !isNavigation(r) {
-		o := api.Shared{Name: sess.Name, ExpiresAt: api.Time{Time: sess.Expires}, Files: []api.SharedFile{}, ArchiveURL: base + "/archive"}
+		o := api.Shared{From: sess.Owner, Name: sess.Name, Message: h.Message, ExpiresAt: api.Time{Time: sess.Expires}, Files: []api.SharedFile{}, ArchiveURL: base + "/archive"}
 		for _, f := range files {
 			o.Files = append(o.Files, api.SharedFile{Name: f.Name, Type: f.File.Type, Size: f.File.Size, URL: base + "/files/" + f.File.ID})
 		}
 		return reply.JSON(w, o)
 	}
-	d := page.Share{Title: sess.Name, Left: page.Left(time.Until(sess.Expires)), Expires: sess.Expires.UTC().Format("2 January 2006, 15:04 UTC")}
+	d := page.Share{Title: sess.Name, Message: h.Message, From: sess.Owner, Left: page.Left(time.Until(sess.Expires)), Expires: sess.Expires.UTC().Format("2 January 2006, 15:04 UTC")}
 	for i, f := range files {
 		d.Files = append(d.Files, page.SharedFile{ID: int64(i + 1), Name: f.Name, Bytes: f.File.Size, Stored: f.File.Size, Size: page.Bytes(f.File.Size), Type: f.File.Type, URL: base + "/files/" + f.File.ID})
 	}
@@ -136,17 +138,17 @@ func (s *server) getShare(w http.ResponseWriter, r *http.Request) error {
 
 // getSharedFile answers with the bytes of a file.
 func (s *server) getSharedFile(w http.ResponseWriter, r *http.Request) error {
-	c, sess, err := s.shared(r, false)
+	h, sess, err := s.shared(r, false)
 	if err != nil {
 		return err
 	}
-	return s.dialectServe(w, r, c, store.Ref{Session: sess.ID, File: state(r).vars["fid"]}, dialect.Serving{})
+	return s.dialectServe(w, r, store.Caller{Share: h.ID}, store.Ref{Session: sess.ID, File: state(r).vars["fid"]}, dialect.Serving{})
 }
 
 func (s *server) getSharedArchive(w http.ResponseWriter, r *http.Request) error {
-	c, sess, err := s.shared(r, false)
+	h, sess, err := s.shared(r, false)
 	if err != nil {
 		return err
 	}
-	return s.archiveOf(w, r, c, sess)
+	return s.archiveOf(w, r, store.Caller{Share: h.ID}, sess)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"fileshare/api"
 	"fileshare/store"
@@ -16,7 +17,7 @@ import (
 func TestRecipients(t *testing.T) {
 	p := newPostOffice(t)
 	var sess api.Session
-	p.do("POST", "/sessions", "alice", strings.NewReader(`{"name":"Scans <1>"}`), jsonBody()...).want(t, 201).into(t, &sess)
+	p.do("POST", "/sessions", "alice", strings.NewReader(`{"name":"Scans <1/2>"}`), jsonBody()...).want(t, 201).into(t, &sess)
 	at := "/sessions/" + sess.ID
 	files := map[string]api.File{}
 	for _, name := range []string{"a.txt", "b.txt"} {
@@ -24,6 +25,7 @@ func TestRecipients(t *testing.T) {
 		p.do("POST", at+"/files", "alice", strings.NewReader(`{"name":"`+name+`"}`), jsonBody()...).want(t, 201).into(t, &f)
 		p.do("PUT", at+"/files/"+f.ID, "alice", strings.NewReader("content of "+name)).want(t, 200)
 		files[name] = f
+		time.Sleep(2 * time.Millisecond) // those of one millisecond have no order
 	}
 	send := func(body string) (r api.Recipient) {
 		t.Helper()
@@ -37,7 +39,7 @@ func TestRecipients(t *testing.T) {
 	bob := send(`{"email":"bob@example.net","message":"As promised"}`)
 	for _, m := range p.want("sent", "transfer_available "+bobs) {
 		l := m.Letter
-		if l.Link != "https://share.example/shares/"+bob.ID || l.Message != "As promised" || l.Subject != "Scans <1>" || len(l.Files) != 2 || l.Sender != owner {
+		if l.Link != "https://share.example/shares/"+bob.ID || l.Message != "As promised" || l.Subject != "Scans <1/2>" || len(l.Files) != 2 || l.Sender != owner {
 			t.Errorf("%+v", l)
 		}
 	}
@@ -51,7 +53,7 @@ func TestRecipients(t *testing.T) {
 
 	var shown api.Shared
 	p.do("GET", "/shares/"+bob.ID, "", nil).want(t, 200).into(t, &shown)
-	if shown.Name != "Scans <1>" || len(shown.Files) != 2 || shown.ArchiveURL != bob.URL+"/archive" {
+	if shown.Name != "Scans <1/2>" || shown.From != "alice" || shown.Message != "As promised" || len(shown.Files) != 2 || shown.Files[0].Name != "a.txt" || shown.ArchiveURL != bob.URL+"/archive" {
 		t.Fatalf("%+v", shown)
 	}
 	for _, f := range shown.Files {
@@ -60,12 +62,16 @@ func TestRecipients(t *testing.T) {
 		}
 	}
 	page := p.do("GET", "/shares/"+bob.ID, "", nil, "Accept", "text/html").want(t, 200)
-	for _, want := range []string{"Scans &lt;1&gt;", bob.URL + "/files/" + files["a.txt"].ID, bob.URL + "/archive"} {
+	for _, want := range []string{"Scans &lt;1/2&gt;", "Files from <bdi>alice</bdi>", "As promised", bob.URL + "/files/" + files["a.txt"].ID, bob.URL + "/archive"} {
 		if !strings.Contains(string(page.body), want) {
 			t.Errorf("no %s in %s", want, page.body)
 		}
 	}
-	packed := p.do("GET", "/shares/"+link.ID+"/archive", "", nil).want(t, 200).body
+	archive := p.do("GET", "/shares/"+link.ID+"/archive", "", nil).want(t, 200)
+	if got := archive.Header.Get("Content-Disposition"); got != `attachment; filename="Scans <1_2>.zip"` {
+		t.Error(got)
+	}
+	packed := archive.body
 	if z, err := zip.NewReader(bytes.NewReader(packed), int64(len(packed))); err != nil || len(z.File) != 2 {
 		t.Errorf("%v", err)
 	}
