@@ -161,7 +161,7 @@ func (a *api) page(w http.ResponseWriter, r *http.Request) error {
 		return a.upload(w, r)
 	case "download":
 	default:
-		return a.problem(w, fault(http.StatusNotFound, "rest_endpoint_missing"), advice)
+		return a.problem(w, fault(http.StatusNotFound, "rest_endpoint_missing"), "Open the link that you were sent.")
 	}
 	_, s, all, err := a.shared(r, q.Get("token"), true)
 	if err != nil {
