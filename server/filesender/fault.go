@@ -1,6 +1,8 @@
 package filesender
 
 import (
+	"cmp"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"strings"
@@ -19,6 +21,16 @@ type faultError struct {
 func (e *faultError) Error() string { return e.name }
 
 func fault(status int, name string) *faultError { return &faultError{status: status, name: name} }
+
+// malformed refuses a body that is not as the call has it: by the name of what is
+// wrong in it, where it is known.
+func malformed(err error) *faultError {
+	f := &faultError{http.StatusBadRequest, "rest_bad_parameter", err.Error()}
+	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		f.details = cmp.Or(e.Field, "body")
+	}
+	return f
+}
 
 // answer is the body of every error (contract §3).
 type answer struct {

@@ -106,7 +106,7 @@ func (a *api) postGuest(w http.ResponseWriter, r *http.Request) error {
 	}
 	var in newGuest
 	if err := json.Unmarshal(body, &in); err != nil {
-		return &faultError{http.StatusBadRequest, "rest_bad_parameter", err.Error()}
+		return malformed(err)
 	}
 	if !store.IsAddress(in.Recipient) {
 		return &faultError{http.StatusBadRequest, "rest_bad_parameter", "recipient"}

@@ -42,7 +42,7 @@ func (a *api) postRecipient(w http.ResponseWriter, r *http.Request) error {
 		Email     string `json:"email"`
 	}
 	if err := json.Unmarshal(body, &in); err != nil {
-		return &faultError{http.StatusBadRequest, "rest_bad_parameter", err.Error()}
+		return malformed(err)
 	}
 	if in.Recipient == "" {
 		in.Recipient = in.Email
@@ -100,7 +100,7 @@ func (a *api) putRecipient(w http.ResponseWriter, r *http.Request) error {
 		Remind flag `json:"remind"`
 	}
 	if err := json.Unmarshal(body, &in); err != nil {
-		return &faultError{http.StatusBadRequest, "rest_bad_parameter", err.Error()}
+		return malformed(err)
 	}
 	if bool(in.Remind) {
 		if err := a.mailed(a.Store.Remind(r.Context(), c.Caller, s.ID, h.ID)); err != nil {

@@ -62,7 +62,7 @@ func (a *api) postTransfer(w http.ResponseWriter, r *http.Request) error {
 	}
 	var in newTransfer
 	if err := json.Unmarshal(body, &in); err != nil {
-		return &faultError{http.StatusBadRequest, "rest_bad_parameter", err.Error()}
+		return malformed(err)
 	}
 	c.rewrite(&in)
 	to, err := a.checkTransfer(c, &in)
@@ -333,7 +333,7 @@ func (a *api) putTransfer(w http.ResponseWriter, r *http.Request) error {
 		Option       string `json:"option"`
 	}
 	if err := json.Unmarshal(body, &in); err != nil {
-		return &faultError{http.StatusBadRequest, "rest_bad_parameter", err.Error()}
+		return malformed(err)
 	}
 	if !bool(in.Complete) {
 		if err := c.user(); err != nil {
