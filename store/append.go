@@ -370,7 +370,7 @@ func (a *appender) keep(tx Tx, f *found, content *Content, prefix int64, now tim
 		return nil, errPieces()
 	}
 	p := &piece{from: a.offset - prefix, run: content.run, crc: content.crc}
-	if err := tx.Put(IndexRecords, runID(p.run.key), f.fileKey[:], time.Time{}); err != nil {
+	if err := a.s.refer(tx, p.run.key, f.fileKey); err != nil {
 		return nil, err
 	}
 	return p, p.put(tx, f.fileKey)

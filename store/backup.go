@@ -98,7 +98,7 @@ func (k *backup) snapshot(ctx context.Context) error {
 		}
 		out := bufio.NewWriterSize(k.spool, 1<<20)
 		for _, in := range Collections() {
-			if in == NodeRecords || in == SweepRecords || in == TrashRecords || in == ContentRecords {
+			if in.passing() || in == TrashRecords || in == ContentRecords {
 				continue
 			}
 			for item, err := range tx.Scan(in, nil, nil) {

@@ -104,7 +104,7 @@ func (c *checker) run(ctx context.Context) (err error) {
 		{ContentRecords, c.judgeContent}, {UseRecords, c.judgeUses}, {IndexRecords, c.judgeIndex},
 		{TrashRecords, c.judgeDue(TrashRecords)}, {OnceRecords, c.judgeDue(OnceRecords)}, {EventRecords, c.judgeDue(EventRecords)},
 		{OutboxRecords, c.judgeDue(OutboxRecords)}, {LoginRecords, c.judgeDue(LoginRecords)}, {InviteRecords, c.judgeDue(InviteRecords)},
-		{SweepRecords, c.judgeDue(SweepRecords)},
+		{HoldRecords, c.judgeDue(HoldRecords)}, {SweepRecords, c.judgeDue(SweepRecords)},
 	} {
 		if err := c.collection(ctx, p.in, p.judge); err != nil {
 			return fmt.Errorf("check the %s records: %w", p.in, err)

@@ -213,6 +213,12 @@ func (c *checker) blobs(ctx context.Context, batch []BlobInfo, limit time.Time) 
 			if errors.Is(err, errCodec) {
 				continue // of a record that cannot be read
 			}
+			if err == nil && !ok {
+				var held bool
+				if held, err = isHeld(tx, key); held {
+					continue // it is being written
+				}
+			}
 			if err != nil {
 				return err
 			}

@@ -202,7 +202,7 @@ func (j *joined) use(tx Tx, file Key, all []piece, now time.Time) ([]piece, erro
 			}
 		}
 		c := j.made[i]
-		if err := tx.Put(IndexRecords, runID(c.run.key), file[:], time.Time{}); err != nil {
+		if err := j.s.refer(tx, c.run.key, file); err != nil {
 			return nil, err
 		}
 		out = append(out, piece{from: g[0].from, run: c.run, crc: c.crc})

@@ -159,7 +159,7 @@ func (m *mover) end(ctx context.Context) error {
 // any more; what waits for its deletion does so where the blobs are.
 func (m *mover) moved() []Collection {
 	return slices.DeleteFunc(Collections(), func(in Collection) bool {
-		return in == NodeRecords || in == SweepRecords || in == TrashRecords && !m.same
+		return in.passing() || in == TrashRecords && !m.same
 	})
 }
 

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -50,7 +51,7 @@ func (s *Store) leave(ctx context.Context) error {
 	return s.records.Update(ctx, func(tx Tx) error { return tx.Delete(NodeRecords, s.node[:]) })
 }
 
-// heartbeat renews the node's record until ctx ends.
+// heartbeat renews the node's record, and what it holds, until ctx ends.
 func (s *Store) heartbeat(ctx context.Context) {
 	tick := time.NewTicker(nodeBeat)
 	defer tick.Stop()
@@ -59,7 +60,8 @@ func (s *Store) heartbeat(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			if err := s.records.Update(ctx, s.beat); err != nil && ctx.Err() == nil {
+			err := errors.Join(s.records.Update(ctx, s.beat), s.hold(ctx))
+			if err != nil && ctx.Err() == nil {
 				s.o.Log.Error("heartbeat", "error", err)
 			}
 		}

@@ -39,7 +39,7 @@ func (s *Store) Purge(ctx context.Context) (PurgeResult, error) {
 		return r, nil
 	}
 	steps := []func(context.Context, *PurgeResult, int) (int, error){s.purgeSessions, s.purgeFiles, s.purgeTrash,
-		s.forget(OnceRecords), s.forget(EventRecords), s.forget(IndexRecords), s.forget(LoginRecords), s.forgetInvitations}
+		s.forget(OnceRecords), s.forget(EventRecords), s.forget(IndexRecords), s.forget(LoginRecords), s.forget(HoldRecords), s.forgetInvitations}
 	for _, step := range steps {
 		if err := s.drain(ctx, &r, step); err != nil {
 			return r, fmt.Errorf("purge: %w", err)

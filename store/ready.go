@@ -35,7 +35,7 @@ func (s *Store) tryWrite(ctx context.Context) error {
 	}
 	key := newKey(time.Now())
 	s.mu.Lock()
-	s.pending[key] = true // not for the sweep
+	s.pending[key] = time.Time{} // not for the sweep
 	s.mu.Unlock()
 	defer s.unpend(key)
 	r := run{key: key, count: 1}

@@ -217,7 +217,7 @@ func (s *Store) receive(ctx context.Context, b *body) (*Content, error) {
 func (s *Store) receiveRun(ctx context.Context, b *body, c *Content) error {
 	c.run = run{key: newKey(time.Now()), count: 1}
 	s.mu.Lock()
-	s.pending[c.run.key] = true
+	s.pending[c.run.key] = time.Time{}
 	s.mu.Unlock()
 	if err := s.putRun(ctx, b, &c.run); err != nil {
 		s.unpend(c.run.key)

@@ -28,13 +28,20 @@ const (
 	OutboxRecords  Collection = "outbox"  // event key ‖ recipient → message that waits for its delivery
 	LoginRecords   Collection = "login"   // hash of a token of a login → whose it is
 	InviteRecords  Collection = "invite"  // invitation key → invitation, also for a while after its end
+	HoldRecords    Collection = "hold"    // run key → nothing: it is being written
 	SweepRecords   Collection = "sweep"   // shard of the blobs → when it was swept; due when it is to be
 )
 
 // Collections returns every collection of the engine.
 func Collections() []Collection {
 	return []Collection{FileRecords, ContentRecords, UseRecords, SessionRecords, TokenRecords, IndexRecords, UsageRecords, TrashRecords, NodeRecords, MetaRecords,
-		OnceRecords, EventRecords, OutboxRecords, LoginRecords, ShareRecords, InviteRecords, SweepRecords}
+		OnceRecords, EventRecords, OutboxRecords, LoginRecords, ShareRecords, InviteRecords, HoldRecords, SweepRecords}
+}
+
+// passing tells whether records are about daemons that are at work, and mean
+// nothing in a copy.
+func (c Collection) passing() bool {
+	return c == NodeRecords || c == HoldRecords || c == SweepRecords
 }
 
 // Records is the transactional side of a backend: small documents, each under

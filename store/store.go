@@ -269,7 +269,7 @@ type Store struct {
 	free     freeSpace
 
 	mu      sync.Mutex
-	pending map[Key]bool // runs being written; guarded by mu
+	pending map[Key]time.Time // runs being written, and when they were held last; guarded by mu
 
 	laid  atomic.Bool               // the records of the shards are there, as the schedule wants them
 	swept atomic.Pointer[time.Time] // when the last whole Sweep began; nil: none since the start
@@ -282,7 +282,7 @@ type Store struct {
 // secret, reservations of dead daemons). Close it before the backends.
 func New(ctx context.Context, records Records, blobs Blobs, o Options) (*Store, error) {
 	s := &Store{records: records, blobs: blobs, o: o.withDefaults(), node: newKey(time.Now()), started: time.Now(),
-		buffers: newBuffers(), pending: map[Key]bool{}, writers: writers{m: map[Key]*writer{}}}
+		buffers: newBuffers(), pending: map[Key]time.Time{}, writers: writers{m: map[Key]*writer{}}}
 	if err := s.secret(ctx); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}

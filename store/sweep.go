@@ -75,7 +75,8 @@ func (s *Store) sweep(ctx context.Context, batch []BlobInfo, r *SweepResult) err
 	var idle []BlobInfo
 	s.mu.Lock()
 	for _, info := range batch {
-		if key, ok := runOf(info.Key); !ok || !s.pending[key] {
+		key, ours := runOf(info.Key)
+		if _, busy := s.pending[key]; ours && !busy {
 			idle = append(idle, info)
 		}
 	}
@@ -84,15 +85,12 @@ func (s *Store) sweep(ctx context.Context, batch []BlobInfo, r *SweepResult) err
 	err := s.view(ctx, func(tx Tx) error {
 		orphans = orphans[:0]
 		for _, info := range idle {
-			key, ok := runOf(info.Key)
-			if !ok {
-				continue // not ours
-			}
-			doc, err := tx.Get(IndexRecords, runID(key))
+			key, _ := runOf(info.Key)
+			used, err := referred(tx, key)
 			if err != nil {
 				return err
 			}
-			if doc == nil {
+			if !used {
 				orphans = append(orphans, info)
 			}
 		}

@@ -86,7 +86,7 @@ func (s *Store) attach(tx Tx, f *found, c *Content) error {
 	if c.inline != nil {
 		err = tx.Put(ContentRecords, f.fileKey[:], *c.inline, time.Time{})
 	} else {
-		err = tx.Put(IndexRecords, runID(c.run.key), f.fileKey[:], time.Time{})
+		err = s.refer(tx, c.run.key, f.fileKey)
 	}
 	if err != nil {
 		return err

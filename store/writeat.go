@@ -159,7 +159,7 @@ func (s *Store) place(tx Tx, f *found, content *Content, offset int64, now time.
 		return errPieces()
 	}
 	p := piece{from: offset, run: content.run, crc: content.crc}
-	if err := tx.Put(IndexRecords, runID(p.run.key), f.fileKey[:], time.Time{}); err != nil {
+	if err := s.refer(tx, p.run.key, f.fileKey); err != nil {
 		return err
 	}
 	if err := p.put(tx, f.fileKey); err != nil {
