@@ -23,7 +23,7 @@ const (
 	leastBatch = 32
 	mostBatch  = 4096
 	quietBatch = 40 * time.Millisecond // when nobody else writes
-	busyBatch  = 4 * time.Millisecond
+	busyBatch  = 2 * time.Millisecond
 )
 
 // Purge reclaims what is due, in bounded batches, until nothing is left or ctx
