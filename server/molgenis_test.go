@@ -34,7 +34,7 @@ func TestMolgenisNames(t *testing.T) {
 	for sent, want := range map[string][2]string{
 		"caf\xe9.txt":            {"café.txt", `attachment; filename="caf_.txt"; filename*=UTF-8''caf%C3%A9.txt`},
 		"café.txt":               {"café.txt", `attachment; filename="caf_.txt"; filename*=UTF-8''caf%C3%A9.txt`},
-		`C:\fakepath\a "b".txt`:  {`C:\fakepath\a "b".txt`, `attachment; filename="a \"b\".txt"; filename*=UTF-8''a%20%22b%22.txt`},
+		`C:\fakepath\a "b".txt`:  {`C:\fakepath\a "b".txt`, `attachment; filename="a _b_.txt"; filename*=UTF-8''a%20%22b%22.txt`},
 		"../../etc/passwd":       {"../../etc/passwd", `attachment; filename="passwd"`},
 		strings.Repeat("x", 300): {strings.Repeat("x", 300), `attachment; filename="` + strings.Repeat("x", 255) + `"`},
 	} {
