@@ -100,7 +100,7 @@ func (s *server) host() dialect.Host {
 		Trusted:   func(r *http.Request) bool { return s.links.trusts(r.RemoteAddr) },
 		Var:       func(r *http.Request, name string) string { return state(r).vars[name] },
 		SetCaller: func(r *http.Request, c store.Caller) { state(r).caller = c },
-		Basic:     s.basic,
+		Basic:     s.account,
 		Password:  s.password,
 		Account:   func(name string) (dialect.Account, bool) { return s.directory().Account(name) },
 		Find:      func(name string) (dialect.Account, bool) { return s.directory().Find(name) },

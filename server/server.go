@@ -271,8 +271,8 @@ func (rt *route) call(w http.ResponseWriter, r *http.Request) error {
 		w.Header().Set("Allow", rt.allow)
 		return reply.Refuse(reply.Method, "method not allowed", nil)
 	}
-	if !rt.open && rt.srv.o.Auth != nil {
-		c, err := rt.srv.o.Auth.Authenticate(r)
+	if !rt.open {
+		c, err := rt.srv.account(r)
 		if err != nil {
 			return err
 		}

@@ -59,7 +59,8 @@ type Host struct {
 	SetCaller func(r *http.Request, c store.Caller)
 
 	// Basic tells who sends Basic credentials; the zero Caller without an
-	// Authorization header, refusals as Password.
+	// Authorization header, refusals as Password. It is Denied to change
+	// something when a page of another site makes a browser send them.
 	Basic func(r *http.Request) (store.Caller, error)
 	// Password checks the password of an account: Unauthenticated if it is
 	// wrong, RateLimited after too many wrong ones.
