@@ -67,10 +67,10 @@ type Options struct {
 }
 
 // How many messages are taken out of the outbox at once, and how many are on
-// their way to one recipient.
+// their way to one place; as many as were taken at once may wait for a turn there.
 const (
-	claimed      = 64
-	perRecipient = 4
+	claimed  = 64
+	perPlace = 4
 )
 
 // Notifier owns the goroutines of the delivery from Start to Stop.
@@ -82,9 +82,22 @@ type Notifier struct {
 	ctx      context.Context
 	work     sync.WaitGroup
 
-	mu   sync.Mutex
-	busy map[store.Recipient]int // messages on their way, by place; guarded by mu
-	slow map[store.Recipient]failure
+	mu     sync.Mutex
+	queues map[store.Recipient]*queue  // by place; guarded by mu
+	slow   map[store.Recipient]failure // by place; guarded by mu
+}
+
+// queue is what one place is told.
+type queue struct {
+	busy    int      // messages on their way
+	waiting []*claim // for a turn, first come first served
+}
+
+// claim is a message that was claimed, and the last moment at which an attempt
+// may begin: after that another daemon may be given it before it is over.
+type claim struct {
+	*store.Message
+	last time.Time
 }
 
 // failure is a place that does not answer, as far as this process has seen.
@@ -129,7 +142,7 @@ func New(outbox Outbox, o Options) (*Notifier, error) {
 		channels[MailChannel] = m
 	}
 	n := &Notifier{o: o, outbox: outbox, channels: channels,
-		busy: map[store.Recipient]int{}, slow: map[store.Recipient]failure{}}
+		queues: map[store.Recipient]*queue{}, slow: map[store.Recipient]failure{}}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	return n, nil
 }
@@ -162,8 +175,10 @@ func (n *Notifier) run() {
 // round takes what is due and begins to deliver it. It tells whether there may
 // be more to begin with at once.
 func (n *Notifier) round() bool {
-	// The lease is longer than an attempt with what comes after it can take.
-	messages, err := n.outbox.Claim(n.ctx, claimed, 2*max(n.o.Timeout, n.o.Mail.Timeout)+time.Minute)
+	// The lease is longer than an attempt with what comes after it can take, also if that had to wait.
+	longest := max(n.o.Timeout, n.o.Mail.Timeout)
+	now := time.Now()
+	messages, err := n.outbox.Claim(n.ctx, claimed, 2*longest+time.Minute)
 	if err != nil {
 		if n.ctx.Err() == nil {
 			n.o.Log.Error("reading the outbox", "error", err)
@@ -180,47 +195,85 @@ func (n *Notifier) round() bool {
 			continue
 		}
 		place := c.place(m.To)
-		if w := n.enter(place); w > 0 {
+		turn, w := n.enter(place, &claim{m, now.Add(longest + time.Minute - settling)})
+		if w > 0 {
 			put, wait = append(put, m.ID), min(w, wait)
 			continue
 		}
 		begun = true
-		n.work.Go(func() {
-			defer n.leave(place)
-			n.attempt(c, place, m)
-		})
+		if turn {
+			n.work.Go(func() { n.serve(c, place, m) })
+		}
 	}
-	if len(put) > 0 {
-		n.settle(func(ctx context.Context) error { return n.outbox.Return(ctx, time.Now().Add(wait), put...) })
-	}
+	n.putBack(wait, put)
 	return begun && len(messages) == claimed
 }
 
-// enter takes one of the turns at a place, or tells how long there is none: one
-// that hangs must not hold up the others, nor be asked for each message.
-func (n *Notifier) enter(to store.Recipient) time.Duration {
+// putBack returns messages that were claimed and not tried, to be due after wait.
+func (n *Notifier) putBack(wait time.Duration, ids []string) {
+	if len(ids) > 0 {
+		n.settle(func(ctx context.Context) error { return n.outbox.Return(ctx, time.Now().Add(wait), ids...) })
+	}
+}
+
+// serve delivers a message, and then those that wait for a turn at its place.
+func (n *Notifier) serve(c channel, place store.Recipient, m *store.Message) {
+	for m != nil {
+		n.attempt(c, place, m)
+		var put []string
+		var wait time.Duration
+		m, put, wait = n.next(place)
+		n.putBack(wait, put)
+	}
+}
+
+// enter takes one of the turns at a place, or lets a message wait for one, or
+// tells how long there is none: one that hangs must not hold up the others, nor be
+// asked for each message.
+func (n *Notifier) enter(to store.Recipient, m *claim) (turn bool, wait time.Duration) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if wait := time.Until(n.slow[to].until); wait > 0 {
-		return wait
+		return false, wait
 	}
-	limit := perRecipient
-	if n.slow[to].n > 0 {
-		limit = 1 // a probe
+	at := n.queues[to]
+	if at == nil {
+		at = &queue{}
+		n.queues[to] = at
 	}
-	if n.busy[to] >= limit {
-		return n.o.Poll
+	switch {
+	case n.slow[to].n > 0 && at.busy > 0: // one is a probe
+		return false, n.o.Poll
+	case at.busy < perPlace:
+		at.busy++
+		return true, 0
+	case len(at.waiting) < claimed:
+		at.waiting = append(at.waiting, m)
+		return false, 0
 	}
-	n.busy[to]++
-	return 0
+	return false, n.o.Poll
 }
 
-func (n *Notifier) leave(to store.Recipient) {
+// next hands the turn of a message at a place to the one that waits longest; nil:
+// to none. put are those that are not tried now, but may be after wait.
+func (n *Notifier) next(to store.Recipient) (m *store.Message, put []string, wait time.Duration) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.busy[to]--; n.busy[to] == 0 {
-		delete(n.busy, to)
+	at := n.queues[to]
+	wait = max(time.Until(n.slow[to].until), 0)
+	halt := n.slow[to].n > 0 || n.ctx.Err() != nil
+	for len(at.waiting) > 0 {
+		first := at.waiting[0]
+		at.waiting = at.waiting[1:]
+		if !halt && time.Now().Before(first.last) {
+			return first.Message, put, wait
+		}
+		put = append(put, first.ID)
 	}
+	if at.busy--; at.busy == 0 {
+		delete(n.queues, to)
+	}
+	return nil, put, wait
 }
 
 // attempt tries to deliver a message and says in the outbox what became of it.

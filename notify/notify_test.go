@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -217,7 +218,7 @@ func TestHanging(t *testing.T) {
 	h.upload(50)
 	eventually(t, "the quick one has all", func() bool { return quick.accepted() == 50 })
 	hanging.mu.Lock()
-	if hanging.calls > perRecipient {
+	if hanging.calls > perPlace {
 		t.Errorf("%d calls at once", hanging.calls)
 	}
 	hanging.mu.Unlock()
@@ -322,5 +323,45 @@ func TestCheck(t *testing.T) {
 	}
 	if Recipients(nil) != nil {
 		t.Error("recipients without webhooks")
+	}
+}
+
+// One place is told of many events one after the other, without another look at
+// the outbox.
+func TestManyAtOnePlace(t *testing.T) {
+	r := newReceiver(t, nil)
+	h := newHouse(t, Webhook{Name: "a", URL: r.srv.URL, Secret: secret})
+	h.upload(claimed)
+	h.options.Poll = time.Hour
+	h.start()
+	eventually(t, "all delivered", func() bool { return h.outcome("delivered") == claimed && r.accepted() == claimed })
+}
+
+// What waits for a turn goes back to the outbox when the place fails or the daemon
+// stops, and is delivered once.
+func TestWaitingGoesBack(t *testing.T) {
+	var failing atomic.Bool
+	failing.Store(true)
+	r := newReceiver(t, func(_ int, w http.ResponseWriter) bool {
+		if failing.Load() {
+			w.WriteHeader(503)
+			return true
+		}
+		return false
+	})
+	h := newHouse(t, Webhook{Name: "a", URL: r.srv.URL, Secret: secret})
+	h.upload(30)
+	n := h.start()
+	eventually(t, "an attempt", func() bool { return h.outcome("failed") > 0 })
+	n.Stop()
+	failing.Store(false)
+	h.start()
+	eventually(t, "all delivered", func() bool { return h.outcome("delivered") == 30 })
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for id, times := range r.ids {
+		if times != 1 {
+			t.Errorf("%s was accepted %d times", id, times)
+		}
 	}
 }

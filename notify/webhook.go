@@ -132,7 +132,7 @@ func newWebhooks(o Options) (*webhooks, error) {
 		dialer.Control = refusePrivate
 	}
 	w.client = http.Client{
-		Transport: &http.Transport{DialContext: dialer.DialContext, MaxIdleConnsPerHost: perRecipient, IdleConnTimeout: time.Minute,
+		Transport: &http.Transport{DialContext: dialer.DialContext, MaxIdleConnsPerHost: perPlace, IdleConnTimeout: time.Minute,
 			TLSHandshakeTimeout: o.Timeout, ResponseHeaderTimeout: o.Timeout, MaxResponseHeaderBytes: 64 << 10, ForceAttemptHTTP2: true},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
