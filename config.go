@@ -104,7 +104,8 @@ type Config struct {
 		InlineTypes []string `mapstructure:"inline_types"`
 	} `mapstructure:"downloads"`
 	Events struct {
-		Keep Duration `mapstructure:"keep"`
+		Keep      Duration `mapstructure:"keep"`
+		Addresses bool     `mapstructure:"addresses"`
 	} `mapstructure:"events"`
 	Webhooks struct {
 		Endpoints    []WebhookConfig `mapstructure:"endpoints"`

@@ -82,6 +82,7 @@ func TestDefaults(t *testing.T) {
 		"tokens.max_downloads":    {c.Tokens.MaxDownloads, int64(1)},
 		"reaper.tombstones":       {c.Reaper.Tombstones, 30 * day},
 		"reaper.audit":            {c.Reaper.Audit, 31 * day},
+		"events.addresses":        {c.Events.Addresses, true},
 		"reaper.schedule":         {c.Reaper.Schedule, "@every 10s"},
 		"apis.filesender":         {c.APIs.FileSender, FileSenderConfig{Enabled: true, TTL: 10 * day, MaxTTL: 20 * day, Unfinished: 7 * day, Extensions: 1, ChunkSize: 5 << 20, Files: 100, Recipients: 50, Size: 100 << 30, Banned: []string{"exe", "bat"}}},
 		"apis.extrahorizon":       {c.APIs.ExtraHorizon.Enabled, true},

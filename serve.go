@@ -167,7 +167,7 @@ func newHandler(c *Config, engine *store.Store, accounts *server.Accounts, regis
 		return nil, err
 	}
 	return server.New(engine, server.Options{
-		Prefixes: c.Server.Prefixes, PublicURL: c.Server.PublicURL, TrustedProxies: c.trustedProxies(),
+		Prefixes: c.Server.Prefixes, PublicURL: c.Server.PublicURL, TrustedProxies: c.trustedProxies(), Addresses: c.Events.Addresses,
 		IdleTimeout: time.Duration(c.Limits.IdleTimeout), InlineTypes: c.Downloads.InlineTypes,
 		Tus: c.APIs.Tus.Enabled, Molgenis: c.APIs.Molgenis.Enabled, ExtraHorizon: c.extraHorizon(), FileSender: c.fileSender(), OpenTera: openTera,
 		Auth: accounts, Docs: docs, Log: log, Registerer: registry, Gatherer: registry, Version: buildVersion(),

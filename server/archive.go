@@ -93,7 +93,7 @@ func (s *server) sendArchive(w http.ResponseWriter, r *http.Request, c store.Cal
 		r.Header.Del("Range") // RFC 9110 §14.2: a Range may be ignored; several ranges of an archive are of no use
 	}
 	tidyRange(r.Header, a.Size())
-	t := &archiveTransfer{ResponseWriter: w, s: s, r: r, caller: c, a: a, files: files}
+	t := &archiveTransfer{ResponseWriter: w, s: s, r: r, caller: c, a: a, files: files, began: time.Now()}
 	http.ServeContent(t, r, "", time.Time{}, &archiveContent{size: a.Size()})
 	return t.finish()
 }
@@ -109,6 +109,8 @@ type archiveTransfer struct {
 	files               []dialect.Archived
 	status              int
 	failed              error
+	began               time.Time
+	sent                int64 // bytes
 }
 
 // WriteHeader waits for the first byte: until then an error can be answered.
@@ -128,6 +130,7 @@ func (t *archiveTransfer) ReadFrom(src io.Reader) (n int64, err error) {
 		return 0, errSwallowed
 	}
 	n, t.failed = t.a.WriteRange(&lateHeader{t.ResponseWriter, t.status}, c.pos, c.pos+lr.N, t.send)
+	t.sent = n
 	return n, t.failed
 }
 
@@ -205,6 +208,8 @@ func (t *archiveTransfer) finish() error {
 		return reply.Refuse(reply.Precondition, "the archive is not the one expected", nil)
 	case t.r.Method == http.MethodHead || t.status == http.StatusNotModified:
 		t.ResponseWriter.WriteHeader(t.status)
+	case t.sent == t.a.Size() && len(t.files) > 0:
+		t.s.store.Archived(t.caller, t.files[0].Ref.Session, t.began)
 	}
 	return nil
 }

@@ -97,6 +97,7 @@ func (s *server) host() dialect.Host {
 		Docs:      docs,
 		Public:    s.links.public != "",
 		Base:      func(r *http.Request) string { return s.links.base(r, state(r).prefix) },
+		Address:   s.kept,
 		Trusted:   func(r *http.Request) bool { return s.links.trusts(r.RemoteAddr) },
 		Var:       func(r *http.Request, name string) string { return state(r).vars[name] },
 		SetCaller: func(r *http.Request, c store.Caller) { state(r).caller = c },
@@ -123,6 +124,14 @@ func (s *server) host() dialect.Host {
 		Serve:   s.dialectServe,
 		Archive: s.sendArchive,
 	}
+}
+
+// kept is the client's address where it may be kept.
+func (s *server) kept(r *http.Request) string {
+	if !s.o.Addresses {
+		return ""
+	}
+	return s.links.client(r)
 }
 
 func (s *server) basic(r *http.Request) (store.Caller, error) {

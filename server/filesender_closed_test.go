@@ -39,7 +39,7 @@ func (h *house) auditLog(t *testing.T, user string, tr fsTransfer) (log []auditL
 	return log, strings.Join(all, " ")
 }
 
-const sentLog = "transfer_started file_uploaded file_uploaded upload_ended transfer_available transfer_sent transfer_sent"
+const sentLog = "transfer_started upload_started file_uploaded file_uploaded upload_ended transfer_available transfer_sent transfer_sent"
 
 // A closed transfer and its log are its owner's to look at, not to change, and
 // nobody else's.

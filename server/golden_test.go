@@ -96,7 +96,7 @@ func goldenHouse(t *testing.T, transcript string) *house {
 // goldenOptions is a house in which all dialects are spoken.
 func goldenOptions() Options {
 	return Options{
-		Molgenis: true, ExtraHorizon: &ExtraHorizon{}, FileSender: &FileSender{},
+		Molgenis: true, ExtraHorizon: &ExtraHorizon{}, FileSender: &FileSender{}, Addresses: true,
 		OpenTera: &OpenTera{
 			Participants: []OpenTeraCaller{{Name: "paul", Token: "0123456789abcdef-participant"}},
 			Devices:      []OpenTeraCaller{{Name: "sensor", Token: "0123456789abcdef-device"}},
@@ -304,6 +304,7 @@ func (m *masks) mask(text string) string {
 		`'sha256-[A-Za-z0-9+/=]{44}'`:              "'sha256-$${SUM}'",
 		`"uid":"[0-9a-f]{16}"`:                     `"uid":"$${REQUEST}"`,
 		`"raw":\d{10},"formatted":"[^"]*"`:         `"raw":$${TIME},"formatted":"$${DAY}"`,
+		`"raw":\d,"formatted":"\ds"`:               `"raw":$${SECONDS},"formatted":"$${SECONDS}s"`,
 		`\d{1,2} [A-Z][a-z]+ \d{4}, \d\d:\d\d UTC`: "$${TIME}",
 	} {
 		text = regexp.MustCompile(pattern).ReplaceAllString(text, with)

@@ -284,7 +284,7 @@ func (s *sending) report(l *store.Letter) error {
 	}
 	past, err := s.about.Past(mostLetterLines)
 	for _, e := range past {
-		if summary && e.Type != store.FileDownloaded || e.Type == store.TransferSummarized {
+		if summary && e.Type != store.FileDownloaded || e.Type == store.TransferSummarized || e.Type == store.FileBegun {
 			continue
 		}
 		line := store.LetterLine{Time: e.Time, Event: string(e.Type), Person: e.Email, Count: e.Count}

@@ -20,7 +20,7 @@ type postOffice struct {
 
 func newPostOffice(t *testing.T) postOffice {
 	return postOffice{newHouse(t, store.Options{EventKeep: time.Hour, Audit: time.Hour, Notices: Notices(NoticesOptions{Base: "https://share.example/", Channel: "mail", Accounts: namesOnly{}})},
-		Options{FileSender: &FileSender{ChunkSize: 100, Extensions: 1, Day: 2 * time.Second}}), t}
+		Options{FileSender: &FileSender{ChunkSize: 100, Extensions: 1, Day: 2 * time.Second}, Addresses: true}), t}
 }
 
 // posted takes the letters that wait.
@@ -278,32 +278,61 @@ func TestAuditLog(t *testing.T) {
 	tr := p.fsSent("alice", 1, nil)
 	at := "/rest.php/transfer/" + fsID(tr.ID)
 	p.do("GET", fmt.Sprintf("/download.php?token=%s&files_ids=%d", tr.Recipients[0].Token, tr.Files[0].ID), "", nil).want(t, 200)
-	type line struct {
-		Date   struct{ Raw int64 }
-		Event  string
-		Author struct{ Type, ID, Identity, Email string }
-		Target struct{ Type, ID, Path, Email string }
-	}
-	var log []line
+	var log []auditLine
+	names := ""
 	eventually(t, "the download is in the log", func() bool {
-		p.fs(signNew, "GET", at+"/auditlog", "alice", nil, nil).want(t, 200).into(t, &log)
+		log, names = p.auditLog(t, "alice", tr)
 		return len(log) > 0 && log[len(log)-1].Event == "download_ended"
 	})
-	names := []string{}
-	for _, l := range log {
-		names = append(names, l.Event)
-	}
-	if want := "transfer_started file_uploaded upload_ended transfer_available transfer_sent transfer_sent download_ended"; strings.Join(names, " ") != want {
+	if want := "transfer_started upload_started file_uploaded upload_ended transfer_available transfer_sent transfer_sent download_started download_ended"; names != want {
 		t.Errorf("%q, want %s", names, want)
 	}
-	last := log[len(log)-1]
-	if last.Author.Type != "Recipient" || last.Author.ID != fsID(tr.Recipients[0].ID) || last.Author.Email != *tr.Recipients[0].Email || last.Target.Type != "File" || last.Target.ID != fsID(tr.Files[0].ID) || last.Target.Path != "a" {
-		t.Errorf("%+v", last)
+	for _, last := range log[len(log)-2:] {
+		if last.Author.Type != "Recipient" || last.Author.ID != fsID(tr.Recipients[0].ID) || last.Author.Email != *tr.Recipients[0].Email || last.Target.Type != "File" || last.Target.ID != fsID(tr.Files[0].ID) || last.Target.Path != "a" {
+			t.Errorf("%+v", last)
+		}
 	}
 	if first := log[0]; first.Author.Type != "User" || first.Author.Email != owner || first.Target.ID != fsID(tr.ID) || first.Date.Raw == 0 {
 		t.Errorf("%+v", first)
 	}
+	for _, l := range log {
+		if l.Author.IP == nil || *l.Author.IP != "127.0.0.1" {
+			t.Errorf("no address: %+v", l)
+		}
+		timed := l.Event == "file_uploaded" || l.Event == "upload_ended" || l.Event == "transfer_available"
+		if timed != (l.Taken.Raw != nil) || l.Taken.Formatted == "" {
+			t.Errorf("%+v", l)
+		}
+	}
 	fsMessage(t, p.fs(signNew, "GET", at+"/auditlog", "bob", nil, nil), http.StatusForbidden, "rest_ownership_required")
+
+	// An archive is told of as one, too; what is known of addresses is in no other list.
+	tr = p.fsSent("alice", 2, nil)
+	p.do("GET", fmt.Sprintf("/download.php?token=%s&files_ids=%d,%d", tr.Recipients[0].Token, tr.Files[0].ID, tr.Files[1].ID), "", nil, "X-Forwarded-For", "192.0.2.7").want(t, 200)
+	eventually(t, "the archive is in the log", func() bool {
+		log, names = p.auditLog(t, "alice", tr)
+		return strings.Contains(names, "archive_download_ended")
+	})
+	for _, want := range []string{"archive_download_started", "archive_download_ended", "download_started", "download_ended"} {
+		n, times := 0, 2
+		for _, l := range log {
+			if l.Event == want {
+				n++
+				if l.Author.Type != "Recipient" || l.Author.IP == nil || *l.Author.IP != "127.0.0.1" { // nobody is trusted to say another
+					t.Errorf("%+v", l)
+				}
+			}
+		}
+		if strings.HasPrefix(want, "archive") {
+			times = 1
+		}
+		if n != times {
+			t.Errorf("%s: %d times in %s", want, n, names)
+		}
+	}
+	if body := p.do("GET", "/events?limit=1000", "alice", nil).want(t, 200).body; strings.Contains(string(body), "127.0.0.1") {
+		t.Errorf("%s", body)
+	}
 
 	quiet := fsHouse(t)
 	tr = quiet.fsSent("alice", 1, nil)

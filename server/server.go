@@ -43,6 +43,7 @@ type Options struct {
 	Prefixes       []string       // path prefixes below which everything is served, too: "/rtc/fileshare"
 	PublicURL      string         // base of links in answers; empty = from the request
 	TrustedProxies []netip.Prefix // peers whose Forwarded and X-Forwarded-* are believed
+	Addresses      bool           // the logs of transfers have the addresses of clients
 
 	IdleTimeout time.Duration // a body that moves no byte for so long is ended; default 60 s, negative = never
 	// InlineTypes are the media types that ?inline=1 shows in a browser,

@@ -31,7 +31,9 @@ type Download struct {
 	runs    []run
 	ends    []int64 // where each run ends, made when it is needed
 	inline  []byte
-	share   Key  // by which it was opened
+	share   Key // by which it was opened
+	from    string
+	began   time.Time
 	confirm bool // its holder wants to be told that it is complete
 
 	id        uint64 // of the reservation, 0 = none
@@ -55,7 +57,7 @@ func (s *Store) Open(ctx context.Context, c Caller, ref Ref) (*Download, error) 
 	if err := s.permit(c, a, nil); err != nil {
 		return nil, err
 	}
-	d := &Download{s: s, ctx: ctx, ref: ref}
+	d := &Download{s: s, ctx: ctx, ref: ref, began: s.now()}
 	err := s.view(ctx, func(tx Tx) error {
 		f, err := s.find(tx, ref, s.now())
 		if err != nil {
@@ -75,6 +77,9 @@ func (s *Store) Open(ctx context.Context, c Caller, ref Ref) (*Download, error) 
 		}
 		if !f.file.stored {
 			return Refuse(Conflict, "the file has no content yet")
+		}
+		if f.file.audit {
+			d.from = c.Address
 		}
 		return d.open(tx, f)
 	})
@@ -226,7 +231,7 @@ func (d *Download) Settle(ctx context.Context, delivered, doubtful []Span) (err 
 			}
 		}
 		if whole {
-			d.s.tally.add(tallyKey{d.key, d.share, d.confirm}, false)
+			d.s.tally.add(tallyKey{file: d.key, share: d.share, confirm: d.confirm, from: d.from}, d.began, false)
 		}
 		return nil
 	case d.id == 0:
@@ -256,7 +261,7 @@ func (d *Download) Settle(ctx context.Context, delivered, doubtful []Span) (err 
 		d.s.stats.completed.Add(1)
 		if d.ref.Token != "" {
 			if key, ok := d.s.ids.key(d.ref.File); ok {
-				d.s.tally.add(tallyKey{file: key}, true)
+				d.s.tally.add(tallyKey{file: key}, d.began, true)
 			}
 		}
 	}
@@ -272,7 +277,7 @@ func (d *Download) emit(tx Tx, now time.Time, f *found, u *usesRec) error {
 		return err
 	}
 	r := &eventRec{
-		Event:   Event{Type: FileDownloaded, Owner: f.owner(), Name: f.file.name, Size: f.file.size, SHA256: f.file.sha, Count: 1, Email: email},
+		Event:   Event{Type: FileDownloaded, Owner: f.owner(), Name: f.file.name, Size: f.file.size, SHA256: f.file.sha, Count: 1, Email: email, Address: d.from, Began: d.began},
 		session: f.sessionKey, file: f.fileKey, token: f.tokenKey, share: d.share, audit: f.file.audit,
 	}
 	if err := d.s.emit(tx, now, r); err != nil {

@@ -42,6 +42,10 @@ const (
 	TransferSummarized EventType = "transfer.summarized" // a period is over after which its owner wants to be told of it
 	TransferExpired    EventType = "transfer.expired"
 	TransferClosed     EventType = "transfer.closed" // by its owner
+
+	// These are in logs alone (see SessionSpec.Audit).
+	FileBegun        EventType = "file.begun"        // its first bytes are there
+	TransferArchived EventType = "transfer.archived" // all of an archive of it went out
 )
 
 // Event is something that happened. It is written in the Update in which it
@@ -62,6 +66,10 @@ type Event struct {
 	Invitation string // by which a session was made, or to which it happened
 	Share      string // by which it happened, or to which
 	Email      string // of whom the share is, as far as it is known
+
+	// Of what is in the log of a session that is made for an audit alone.
+	Address string    // from where it was done, empty where that is not kept
+	Began   time.Time // of a download: when the first of them was asked for
 }
 
 // Recipient is somebody who is told of an event: a channel of package notify
@@ -128,6 +136,10 @@ func decodeEvent(b []byte) (*eventRec, error) {
 			r.share = x.key()
 		case 13:
 			r.Email = string(x.raw)
+		case 14:
+			r.Address = string(x.raw)
+		case 15:
+			r.Began = x.time()
 		}
 	}
 	return r, nil
@@ -225,20 +237,24 @@ func (s *Store) emitAbout(tx Tx, now time.Time, r *eventRec, about *About) error
 }
 
 // emitFile is emit for what happens to a file.
-func (s *Store) emitFile(tx Tx, now time.Time, t EventType, key Key, f *fileRec) error {
-	return s.emit(tx, now, fileEvent(t, key, f))
+func (s *Store) emitFile(tx Tx, now time.Time, t EventType, f *found) error {
+	return s.emit(tx, now, fileEvent(t, f))
 }
 
-func fileEvent(t EventType, key Key, f *fileRec) *eventRec {
-	return &eventRec{
-		Event:   Event{Type: t, Owner: f.owner, Name: f.name, Size: f.size, SHA256: f.sha},
-		session: f.session, file: key, audit: f.audit,
+func fileEvent(t EventType, f *found) *eventRec {
+	e := &eventRec{
+		Event:   Event{Type: t, Owner: f.file.owner, Name: f.file.name, Size: f.file.size, SHA256: f.file.sha},
+		session: f.file.session, file: f.fileKey, audit: f.file.audit,
 	}
+	if f.session != nil {
+		e.Address = f.session.from
+	}
+	return e
 }
 
 // emitEnd is emitFile for the end of a file, within that of its session or not.
-func (s *Store) emitEnd(tx Tx, now time.Time, key Key, f *fileRec, why reason, within bool) error {
-	if !f.stored {
+func (s *Store) emitEnd(tx Tx, now time.Time, f *found, why reason, within bool) error {
+	if !f.file.stored {
 		return nil
 	}
 	t := FileExpired
@@ -248,14 +264,14 @@ func (s *Store) emitEnd(tx Tx, now time.Time, key Key, f *fileRec, why reason, w
 	case deleted:
 		t = FileDeleted
 	}
-	e := fileEvent(t, key, f)
+	e := fileEvent(t, f)
 	e.within = within
 	return s.emit(tx, now, e)
 }
 
 // emitSession is emit for what happens to a session.
 func (s *Store) emitSession(tx Tx, now time.Time, t EventType, key Key, r *sessionRec) error {
-	return s.emit(tx, now, &eventRec{Event: Event{Type: t, Owner: r.owner, Name: r.name}, session: key, invitation: r.invitation, audit: r.audit})
+	return s.emit(tx, now, &eventRec{Event: Event{Type: t, Owner: r.owner, Name: r.name, Address: r.from}, session: key, invitation: r.invitation, audit: r.audit})
 }
 
 // Settling is how long an event waits before Events shows it, where several

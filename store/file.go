@@ -123,7 +123,7 @@ func (s *Store) DeleteFile(ctx context.Context, c Caller, ref Ref) error {
 		}
 		key = f.fileKey
 		d := newDropper(s, s.now())
-		if err := s.emitEnd(tx, d.now, f.fileKey, f.file, deleted, false); err != nil {
+		if err := s.emitEnd(tx, d.now, f, deleted, false); err != nil {
 			return err
 		}
 		if err := f.unclaim(tx); err != nil {

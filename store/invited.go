@@ -56,7 +56,7 @@ func (s *Store) createInvited(ctx context.Context, c Caller, spec SessionSpec) (
 		if rec, err = s.newSession(in.owner, spec, now); err != nil {
 			return err
 		}
-		rec.invitation = by
+		rec.invitation, rec.from = by, c.Address
 		return s.addSession(tx, key, rec, now)
 	})
 	if err != nil {
@@ -66,10 +66,11 @@ func (s *Store) createInvited(ctx context.Context, c Caller, spec SessionSpec) (
 }
 
 // whoseSession tells whose a session is, and notes in it the invitation by which
-// the caller may use it. After the last use it may still be seen what was
+// the caller may use it, and the caller's address. After the last use it may still be seen what was
 // uploaded, so that an answer that was lost can be asked for again.
 func (s *Store) whoseSession(tx Tx, c Caller, r *sessionRec) (*whose, error) {
 	w := r.whose()
+	r.from = c.Address
 	key, ok := s.invites.key(c.Invite)
 	if c.Invite == "" || !ok || r.invitation.zero() || key != r.invitation || c.Name != "" && c.Name == r.owner {
 		return w, nil

@@ -30,6 +30,6 @@ func (d *Download) Link(ctx context.Context, mediaType, disposition string) (str
 	if err != nil {
 		return "", refusal(err)
 	}
-	d.s.tally.add(tallyKey{d.key, d.share, d.confirm}, false)
+	d.s.tally.add(tallyKey{file: d.key, share: d.share, confirm: d.confirm, from: d.from}, d.began, false)
 	return address, nil
 }

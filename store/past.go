@@ -42,11 +42,24 @@ func (s *Store) enterEvent(tx Tx, now time.Time, key Key, r *eventRec, doc []byt
 	case r.session.zero(), r.within:
 		return nil
 	case r.audit:
-		return tx.Put(IndexRecords, id, doc, time.Time{})
+		e := encoder(slices.Clone(doc))
+		e.string(14, r.Address)
+		e.time(15, r.Began)
+		return tx.Put(IndexRecords, id, e, time.Time{})
 	case s.o.EventKeep > 0:
 		return tx.Put(IndexRecords, id, nil, now.Add(s.o.EventKeep))
 	}
 	return nil
+}
+
+// note writes an event that is for the log of its session alone, if that has one
+// for an audit.
+func (s *Store) note(tx Tx, now time.Time, r *eventRec) error {
+	if !r.audit {
+		return nil
+	}
+	r.Time = now
+	return s.enterEvent(tx, now, s.events.next(now), r, r.encode())
 }
 
 // dropEvents removes entries of a session's list, at most limit; more tells that

@@ -164,7 +164,7 @@ func (s *Store) purgeFile(tx Tx, d *dropper, key Key, rec *fileRec, r *PurgeResu
 		}
 		r.Files++
 		r.Bytes += rec.bytes()
-		if err := s.emitEnd(tx, d.now, key, rec, why, false); err != nil {
+		if err := s.emitEnd(tx, d.now, &found{file: rec, fileKey: key}, why, false); err != nil {
 			return err
 		}
 		return d.drop(tx, key, rec, why)
@@ -317,7 +317,7 @@ func (s *Store) dropFiles(tx Tx, d *dropper, files []Key, why reason, r *PurgeRe
 		if rec.reason == alive {
 			r.Files++
 			r.Bytes += rec.bytes()
-			if err := s.emitEnd(tx, d.now, key, rec, why, true); err != nil {
+			if err := s.emitEnd(tx, d.now, &found{file: rec, fileKey: key}, why, true); err != nil {
 				return err
 			}
 		}

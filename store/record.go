@@ -202,6 +202,7 @@ type sessionRec struct {
 	files, bytes int64          // what was put in by the invitation
 	told         summaries      // what its owner is told from time to time
 	guest        *invitationRec // by which the caller is here; not kept
+	from         string         // the caller's address; not kept
 
 	audit   bool     // its events are kept with it, and what it was when it has ended
 	remains *remains // nil: it has not ended, or nothing of it is kept

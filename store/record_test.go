@@ -8,20 +8,20 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-var unexported = cmp.AllowUnexported(fileRec{}, unfinished{}, run{}, sessionRec{}, tokenRec{}, loginRec{}, usageRec{}, usesRec{}, use{}, flight{})
+var unexported = cmp.AllowUnexported(fileRec{}, unfinished{}, run{}, sessionRec{}, summaries{}, remains{}, tokenRec{}, loginRec{}, usageRec{}, usesRec{}, use{}, flight{})
 
 func TestRecords(t *testing.T) {
 	at := time.UnixMilli(1_790_000_000_123).UTC()
 	k := newKey(at)
 	file := &fileRec{reason: usedUp, owner: "a@b", session: k, name: "n", original: "o", mime: "text/plain", size: 1 << 40,
-		sha: []byte{1, 2, 3}, crc: 0x89abcdef, stored: true, inline: true, open: &unfinished{length: 7, got: 6, pieces: 5, epoch: 4, writing: true, mode: inOrder, part: true, tail: true, hash: []byte{1}, wait: time.Hour}, runs: []run{{k, 3, 8 << 20, 20 << 20}, {k, 1, 5, 5}}, tags: []string{"x", "y"},
+		sha: []byte{1, 2, 3}, crc: 0x89abcdef, stored: true, inline: true, audit: true, open: &unfinished{length: 7, got: 6, pieces: 5, epoch: 4, writing: true, mode: inOrder, part: true, tail: true, hash: []byte{1}, wait: time.Hour}, runs: []run{{k, 3, 8 << 20, 20 << 20}, {k, 1, 5, 5}}, tags: []string{"x", "y"},
 		max: 9, ttl: time.Hour, created: at, updated: at.Add(1e6), expires: at.Add(time.Hour), managers: 3,
 		attrs: map[string]string{"a.b": "c", "a.d": ""}, sequence: "a.seq", number: 7}
 	if got, err := decodeFile(file.encode()); err != nil || cmp.Diff(file, got, unexported) != "" {
 		t.Errorf("file: %v %s", err, cmp.Diff(file, got, unexported))
 	}
 	session := &sessionRec{reason: deleted, owner: "o", name: "n", ttl: time.Minute, created: at, updated: at, expires: at, members: []string{"a", "b"},
-		attrs: map[string]string{"a.b": "c"}, sequence: "a.seq", number: 1 << 40}
+		attrs: map[string]string{"a.b": "c"}, sequence: "a.seq", number: 1 << 40, told: summaries{time.Hour, at, at}, audit: true, remains: &remains{at, [][]byte{append(k[:], 1), k[:]}, true}}
 	if got, err := decodeSession(session.encode()); err != nil || cmp.Diff(session, got, unexported) != "" {
 		t.Errorf("session: %v %s", err, cmp.Diff(session, got, unexported))
 	}

@@ -20,6 +20,7 @@ func (s *Store) CreateSession(ctx context.Context, c Caller, spec SessionSpec) (
 	if err != nil {
 		return nil, err
 	}
+	rec.from = c.Address
 	key := newKey(now)
 	if err := s.update(ctx, func(tx Tx) error { return s.addSession(tx, key, rec, now) }); err != nil {
 		return nil, err

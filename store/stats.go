@@ -62,16 +62,21 @@ type tally struct {
 	write  sync.WaitGroup
 }
 
-// tallyKey is a file and, where it was opened by one, a share.
+// tallyKey is a file and, where it was opened by one, a share; and from where, if
+// that is kept.
 type tallyKey struct {
 	file, share Key
 	confirm     bool // the share's holder wants to be told
+	from        string
+	archive     bool // file is a session: of all of it
 }
 
 // tallied are finished downloads of a file.
 type tallied struct {
 	n    int64
 	told int64 // of them those whose event is written already
+
+	began time.Time // the first of them
 }
 
 // mostTally is how many files may wait in the tally; beyond that downloads of
@@ -80,15 +85,17 @@ const mostTally = 10_000
 
 func newTally(s *Store) *tally { return &tally{s: s, counts: map[tallyKey]tallied{}} }
 
-// add counts a download; told says that its event is written already.
-func (t *tally) add(key tallyKey, told bool) {
+// add counts a download that began then; told says that its event is written already.
+func (t *tally) add(key tallyKey, began time.Time, told bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed {
 		return
 	}
 	if c, ok := t.counts[key]; ok || len(t.counts) < mostTally {
-		c.n++
+		if c.n++; c.n == 1 || began.Before(c.began) {
+			c.began = began
+		}
 		if told {
 			c.told++
 		}
@@ -118,8 +125,14 @@ func (t *tally) flush(ctx context.Context) error {
 	}
 	return t.s.update(ctx, func(tx Tx) error {
 		had := map[taken]int64{}
-		names := map[taken][]string{}
+		names, named := map[taken][]string{}, map[tallyKey]bool{}
 		for key, c := range counts {
+			if key.archive {
+				if err := t.archived(tx, key, c); err != nil {
+					return err
+				}
+				continue
+			}
 			rec, err := getFile(tx, key.file)
 			if err != nil {
 				return err
@@ -134,7 +147,9 @@ func (t *tally) flush(ctx context.Context) error {
 			if !key.share.zero() {
 				by := taken{rec.session, key.share, key.confirm}
 				had[by] += c.n
-				names[by] = append(names[by], rec.original)
+				if key.from = ""; !named[key] { // else from elsewhere, too
+					names[by], named[key] = append(names[by], rec.original), true
+				}
 			}
 		}
 		if !t.s.eventful() {
@@ -165,9 +180,38 @@ func (t *tally) count(tx Tx, key tallyKey, c tallied, rec *fileRec) error {
 		return err
 	}
 	return t.s.emit(tx, t.s.now(), &eventRec{
-		Event:   Event{Type: FileDownloaded, Owner: rec.owner, Name: rec.name, Size: rec.size, SHA256: rec.sha, Count: c.n - c.told, Email: email},
+		Event:   Event{Type: FileDownloaded, Owner: rec.owner, Name: rec.name, Size: rec.size, SHA256: rec.sha, Count: c.n - c.told, Email: email, Address: key.from, Began: c.began},
 		session: rec.session, file: key.file, share: key.share, audit: rec.audit,
 	})
+}
+
+// archived notes in the log of a session that archives of it went out.
+func (t *tally) archived(tx Tx, key tallyKey, c tallied) error {
+	rec, err := getSession(tx, key.file)
+	if err != nil || rec == nil || rec.reason != alive {
+		return err
+	}
+	var h *shareRec
+	if !key.share.zero() {
+		if h, err = getShare(tx, key.share); err != nil || h == nil || h.session != key.file {
+			return err
+		}
+	}
+	e := transferEvent(TransferArchived, key.file, rec, key.share, h)
+	e.Count, e.Address, e.Began = c.n, key.from, c.began
+	return t.s.note(tx, t.s.now(), e)
+}
+
+// Archived counts an archive of contents of a session, which the caller has opened
+// one by one, and which it has all of. It is noted in the session's log, if that
+// is kept for an audit.
+func (s *Store) Archived(c Caller, session string, began time.Time) {
+	key := tallyKey{archive: true, from: c.Address}
+	key.file, _ = s.ids.key(session)
+	if c.Share != "" {
+		key.share, _ = s.ids.key(c.Share)
+	}
+	s.tally.add(key, began, false)
 }
 
 // close waits for a running write and writes the rest.

@@ -84,6 +84,9 @@ type Caller struct {
 	// download by it is complete.
 	Share   string
 	Confirm bool
+	// Address is from where it asks; it is kept in the logs of sessions that are
+	// made for an audit. Empty: not known, or not to be kept.
+	Address string
 	// Invite is the secret of an invitation that the caller presents: it lets it
 	// make sessions on the account of who invites, and fill and complete them.
 	Invite string

@@ -11,7 +11,7 @@ import (
 
 // transferEvent is an event of a transfer, with h of one of its shares.
 func transferEvent(t EventType, session Key, r *sessionRec, share Key, h *shareRec) *eventRec {
-	e := &eventRec{Event: Event{Type: t, Owner: r.owner, Name: r.name}, session: session, invitation: r.invitation, share: share, audit: r.audit}
+	e := &eventRec{Event: Event{Type: t, Owner: r.owner, Name: r.name, Address: r.from}, session: session, invitation: r.invitation, share: share, audit: r.audit}
 	if h != nil {
 		e.Email = h.email
 	}

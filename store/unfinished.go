@@ -382,7 +382,7 @@ func (s *Store) finish(tx Tx, f *found, all []piece, sum []byte, now time.Time) 
 	if err := tx.Put(UsageRecords, usageID(f.owner()), usage.encode(), time.Time{}); err != nil {
 		return err
 	}
-	if err := s.emitFile(tx, now, FileUploaded, f.fileKey, rec); err != nil {
+	if err := s.emitFile(tx, now, FileUploaded, f); err != nil {
 		return err
 	}
 	return putFile(tx, f.fileKey, rec)

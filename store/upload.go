@@ -91,7 +91,7 @@ func (s *Store) attach(tx Tx, f *found, c *Content) error {
 	if err != nil {
 		return err
 	}
-	if err := s.emitFile(tx, f.file.updated, FileUploaded, f.fileKey, f.file); err != nil {
+	if err := s.emitFile(tx, f.file.updated, FileUploaded, f); err != nil {
 		return err
 	}
 	return putFile(tx, f.fileKey, f.file)

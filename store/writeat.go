@@ -142,6 +142,11 @@ func (s *Store) place(tx Tx, f *found, content *Content, offset int64, now time.
 	if offset == 0 {
 		f.file.mime = typeOf(f.file.mime, f.file.name, content.head)
 	}
+	if u.got == 0 {
+		if err := s.note(tx, now, fileEvent(FileBegun, f)); err != nil {
+			return err
+		}
+	}
 	u.mode = byPosition
 	u.got += size
 	f.file.touch(now, s.o.UnfinishedTTL)

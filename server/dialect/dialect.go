@@ -51,6 +51,9 @@ type Host struct {
 	Public bool // Base is configured, not taken from the request
 	// Base is scheme, host and prefix of links in the answer to r.
 	Base func(r *http.Request) string
+	// Address is the client's address, for store.Caller; empty where it is not to be
+	// kept.
+	Address func(r *http.Request) string
 	// Trusted tells whether the peer is a proxy that is to be believed.
 	Trusted func(r *http.Request) bool
 	// Var is a variable of the route's template.

@@ -41,7 +41,7 @@ func (a *api) shared(r *http.Request, token string, use bool) (c store.Caller, s
 			return c, nil, nil, err
 		}
 	}
-	c = store.Caller{Share: h.ID}
+	c = store.Caller{Share: h.ID, Address: a.Address(r)}
 	all, err = a.filesOf(r, c, s)
 	return c, s, all, err
 }

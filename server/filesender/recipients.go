@@ -21,7 +21,7 @@ func (a *api) recipientSpec(address string) store.ShareSpec {
 func (a *api) addRecipients(r *http.Request, c account, s *store.Session, specs ...store.ShareSpec) ([]*store.Share, error) {
 	who := c.Caller
 	if c.onlyToMe() {
-		who = store.Caller{Name: c.guest.Owner} // a guest may share with nobody: it is the inviter's own
+		who = store.Caller{Name: c.guest.Owner, Address: c.Address} // a guest may share with nobody: it is the inviter's own
 	}
 	shares, err := a.Store.CreateShares(r.Context(), who, s.ID, specs)
 	if errors.Is(err, store.ErrShares) {

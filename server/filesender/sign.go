@@ -70,6 +70,7 @@ func (a *api) begin(r *http.Request) (*signed, error) {
 	q := r.URL.Query()
 	if q.Has("vid") && !q.Has("signature") {
 		c, err := a.guest(r, q.Get("vid"))
+		c.Address = a.Address(r)
 		return &signed{Account: c}, err
 	}
 	signature, err := hex.DecodeString(q.Get("signature"))
@@ -95,6 +96,7 @@ func (a *api) begin(r *http.Request) (*signed, error) {
 			break
 		}
 	}
+	s.Account.Address = a.Address(r)
 	for i, text := range readings(r, a.Base(r)) {
 		m := mac{hmac.New(sha1.New, []byte(key)), i}
 		_, _ = io.WriteString(m, text)

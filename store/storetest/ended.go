@@ -1,7 +1,9 @@
 package storetest
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -237,5 +239,76 @@ func testEndedMany(t *testing.T, open Pair) {
 	e.empty()
 	if n := e.leftRecords(store.SessionRecords); n != 0 {
 		t.Errorf("%d sessions left", n)
+	}
+}
+
+// The log that is kept for an audit has from where something was done, and when it
+// began; other events have not.
+func testAuditLog(t *testing.T, open Pair) {
+	e := start(t, open, store.Options{Audit: time.Hour, EventKeep: time.Hour, Inline: 100})
+	c := alice
+	c.Address = "192.0.2.1"
+	s, err := e.CreateSession(e.ctx(), c, store.SessionSpec{Audit: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := e.CreateFile(e.ctx(), c, s.ID, store.FileSpec{Name: new("a.txt")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ref := store.Ref{Session: s.ID, File: f.ID}
+	if _, err := e.BeginFile(e.ctx(), c, ref, store.FileSpec{}, store.Begin{Length: 300}); err != nil {
+		t.Fatal(err)
+	}
+	for _, at := range []int64{200, 0, 100, 0} {
+		if _, err := e.WriteAt(e.ctx(), c, ref, bytes.NewReader(make([]byte, 100)), at, 100, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := e.Finish(e.ctx(), c, ref); err != nil {
+		t.Fatal(err)
+	}
+	shares, err := e.CreateShares(e.ctx(), c, s.ID, []store.ShareSpec{{Email: "r@x"}})
+	if err == nil {
+		_, err = e.CompleteSession(e.ctx(), c, s.ID, nil)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	for _, from := range []string{"192.0.2.2", "192.0.2.3", "192.0.2.2", ""} {
+		if _, err := e.fetch(store.Caller{Share: shares[0].ID, Address: from}, ref, 0, 300); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e.Archived(store.Caller{Share: shares[0].ID, Address: "192.0.2.2"}, s.ID, began)
+	other, _ := e.audited(time.Hour)
+	e.Archived(store.Caller{Share: shares[0].ID}, other.ID, began) // it is no share of that
+	e.Close()                                                      // writes the tally
+	e.boot()
+	page, err := e.SessionEvents(e.ctx(), alice, s.ID, store.EventQuery{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := []string{}
+	for _, v := range page.Items {
+		got = append(got, fmt.Sprint(v.Type, " ", v.Address, " ", v.Count))
+		if down := v.Type == store.FileDownloaded || v.Type == store.TransferArchived; down != !v.Began.IsZero() || down && (v.Began.Before(began.Add(-time.Second)) || v.Began.After(v.Time)) {
+			t.Errorf("%+v", v)
+		}
+	}
+	slices.Sort(got)
+	want := []string{"file.begun 192.0.2.1 0", "file.downloaded  1", "file.downloaded 192.0.2.2 2", "file.downloaded 192.0.2.3 1", "file.uploaded 192.0.2.1 0", "session.completed 192.0.2.1 0",
+		"session.created 192.0.2.1 0", "transfer.archived 192.0.2.2 1", "transfer.available 192.0.2.1 0", "transfer.downloaded  4", "transfer.sent 192.0.2.1 0"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q\nwant %q", got, want)
+	}
+	if got, err := e.logOf(alice, other.ID); err != nil || slices.Contains(got, store.TransferArchived) {
+		t.Errorf("%v, %v", got, err)
+	}
+	for _, v := range e.events(alice, 1000) {
+		if v.Address != "" || v.Type == store.FileBegun || v.Type == store.TransferArchived {
+			t.Errorf("%+v", v)
+		}
 	}
 }

@@ -88,6 +88,7 @@ func Engine(t *testing.T, open Pair) {
 		"ended":          testEnded,
 		"not kept":       testNotKept,
 		"ended many":     testEndedMany,
+		"audit log":      testAuditLog,
 		"invitations":    testInvitations,
 		"invited":        testInvited,
 		"invited limits": testInvitedLimits,
