@@ -142,9 +142,6 @@ func (s *server) invite(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.store.Visited(r.Context(), in.Secret); err != nil {
-		return err
-	}
 	d := page.Upload{Speaks: "native", Title: in.Name, Message: in.Message, From: in.Owner, Left: page.Left(time.Until(in.Expires)),
 		Expires: in.Expires.UTC().Format("2 January 2006, 15:04 UTC"), Base: base.Path, Invitation: in.Secret, MaxFiles: in.MaxFiles, MaxSize: in.MaxSize}
 	if s.o.Tus {

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"fileshare/api"
 	"fileshare/store"
 )
@@ -89,6 +91,23 @@ func TestInvitation(t *testing.T) {
 	}
 	if a := h.do("GET", at+"/files/"+f.ID, "alice", nil).want(t, 200); string(a.body) != "the slides" {
 		t.Errorf("%s", a.body)
+	}
+}
+
+// Who opens the page is told of once, and programs are not told of.
+func TestInvitationVisited(t *testing.T) {
+	h := newHouse(t, store.Options{EventKeep: time.Hour}, Options{})
+	in := h.invitation(t, `{}`)
+	h.do("GET", "/invite/"+in.Token, "", nil).want(t, 200)
+	h.do("GET", "/invite/"+in.Token, "", nil, "Sec-Fetch-Mode", "navigate").want(t, 200)
+	var all api.List[api.Event]
+	h.do("GET", "/events", "alice", nil).want(t, 200).into(t, &all)
+	var types []string
+	for _, e := range all.Items {
+		types = append(types, e.Type)
+	}
+	if d := cmp.Diff([]string{"invitation.created", "invitation.visited"}, types); d != "" {
+		t.Error(d)
 	}
 }
 
