@@ -34,6 +34,9 @@ for one. What has come is kept in NAME.part until all is there and its digest wa
 checked: called again, after whatever went wrong, get goes on with it. A file
 that is there is not replaced without --force.
 
+Of a session, and of the link by which one was sent, it gets all files as a zip
+archive; where only one was sent, that.
+
 It prints the name of the file.`,
 		Example: `  fileshare get https://files.example.com/uploads/88e5905d-5d96-4750-ab3d-77a1ed26f569
   fileshare get -o film.mp4 -j 4 $LINK
@@ -41,19 +44,7 @@ It prints the name of the file.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			for _, link := range args {
-				base, ref, err := client.ParseLink(link)
-				if err != nil {
-					return usageError{err}
-				}
-				c, bar, err := connect(cmd, base)
-				if err != nil {
-					return err
-				}
-				target := c.Link(ref)
-				if ref.File == "" {
-					target = c.ArchiveLink(ref.Session, "zip")
-				}
-				if err := g.download(cmd, c, bar, target); err != nil {
+				if err := g.get(cmd, link); err != nil {
 					return err
 				}
 			}
@@ -63,6 +54,37 @@ It prints the name of the file.`,
 	g.add(cmd)
 	server(cmd)
 	return cmd
+}
+
+// get finds out what a link stands for, and downloads that.
+func (g *getFlags) get(cmd *cobra.Command, link string) error {
+	base, sent := client.ParseShare(link)
+	var ref client.Ref
+	if !sent {
+		var err error
+		if base, ref, err = client.ParseLink(link); err != nil {
+			return usageError{err}
+		}
+	}
+	c, bar, err := connect(cmd, base)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	target := c.Link(ref)
+	switch {
+	case sent:
+		all, err := c.Shared(cmd.Context(), link)
+		if err != nil {
+			return err
+		}
+		if target = all.ArchiveURL; len(all.Files) == 1 {
+			target = all.Files[0].URL
+		}
+	case ref.File == "":
+		target = c.ArchiveLink(ref.Session, "zip")
+	}
+	return g.download(cmd, c, bar, target)
 }
 
 // download makes a file of a link, or writes it to stdout.

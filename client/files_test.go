@@ -208,6 +208,16 @@ func TestParseLink(t *testing.T) {
 			t.Errorf("%q: %q %+v", bad, base, ref)
 		}
 	}
+	for link, want := range map[string]string{"http://h/shares/" + a: "http://h", "https://h:1/rtc/fileshare/shares/" + a + "/?x": "https://h:1/rtc/fileshare"} {
+		if base, ok := client.ParseShare(link); !ok || base != want {
+			t.Errorf("%s: %q %v", link, base, ok)
+		}
+	}
+	for _, bad := range []string{a, "http://h/shares/x", "http://h/uploads/" + a, "/shares/" + a, "http://h/shares/" + a + "/archive"} {
+		if base, ok := client.ParseShare(bad); ok {
+			t.Errorf("%q: %q", bad, base)
+		}
+	}
 	for _, bad := range []string{"", "h", "ftp://h", "http://", "h:80"} {
 		if _, err := client.New(client.Options{URL: bad}); err == nil {
 			t.Errorf("%q is taken for a server", bad)

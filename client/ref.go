@@ -57,6 +57,21 @@ func ParseLink(link string) (base string, ref Ref, err error) {
 	return b.String(), ref, nil
 }
 
+// ParseShare takes the link of a recipient apart, to whom a session was sent; base
+// is that of its server. It tells whether link is one.
+func ParseShare(link string) (base string, ok bool) {
+	u, err := url.Parse(link)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return "", false
+	}
+	before, id, ok := strings.Cut(strings.TrimRight(u.Path, "/"), "/shares/")
+	if !ok || !isID(id) {
+		return "", false
+	}
+	b := url.URL{Scheme: u.Scheme, Host: u.Host, Path: before}
+	return b.String(), true
+}
+
 // isID tells whether s may be an id of the server: a UUID.
 func isID(s string) bool {
 	if len(s) != 36 {

@@ -63,6 +63,14 @@ func (c *Client) ArchiveLink(session, format string) string {
 	return c.Link(Ref{Session: session}) + "/archive?" + url.Values{"format": {format}}.Encode()
 }
 
+// Shared tells what the link of a recipient leads to. It needs no account, and its
+// owner sees that the link was used.
+func (c *Client) Shared(ctx context.Context, link string) (*api.Shared, error) {
+	h := new(api.Shared)
+	_, err := c.json(ctx, call{method: http.MethodGet, path: link}, h)
+	return h, err
+}
+
 // TokenSpec says what a new token shall be. Zero values are the server's
 // defaults.
 type TokenSpec struct {
