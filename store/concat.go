@@ -40,7 +40,7 @@ func (s *Store) Concat(ctx context.Context, c Caller, spec FileSpec, parts []Ref
 	if err != nil {
 		return nil, err
 	}
-	sum, err := s.rehash(ctx, all)
+	sum, err := s.rehash(ctx, f.fileKey, all)
 	if err != nil {
 		return nil, err
 	}

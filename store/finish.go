@@ -4,15 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"time"
 )
 
-// Bounds of what is read again when a content is complete that did not arrive in
-// order. The client waits meanwhile.
+// Bounds of what is read again of a content that did not arrive in order. The
+// client waits meanwhile, for what is left to do when it is complete.
 const (
-	// maxRehash is the largest content that gets a digest then.
+	// maxRehash is the largest content that gets a digest.
 	maxRehash = 4 << 30
 	// maxJoin is how many bytes of small pieces are joined at most; what is
 	// beyond it stays in small pieces.
@@ -20,9 +19,9 @@ const (
 )
 
 // Finish completes a file that got its content by position: it refuses
-// (Conflict) while bytes are missing. Its digest is computed by reading it once
-// more, up to 4 GiB; a larger one has none. Neighbours that are smaller than a
-// piece should be are joined. A complete file is returned as it is.
+// (Conflict) while bytes are missing. For its digest what was not hashed while it
+// came is read once more; a file of more than 4 GiB has none. Neighbours that are
+// smaller than a piece should be are joined. A complete file is returned as it is.
 func (s *Store) Finish(ctx context.Context, c Caller, ref Ref) (*File, error) {
 	if err := s.permit(c, ref.appending(), nil); err != nil {
 		return nil, err
@@ -46,7 +45,7 @@ func (s *Store) Finish(ctx context.Context, c Caller, ref Ref) (*File, error) {
 	}
 	sum := f.file.sha // known if it came in one piece
 	if len(sum) == 0 {
-		if sum, err = s.rehash(ctx, all); err != nil {
+		if sum, err = s.rehash(ctx, f.fileKey, all); err != nil {
 			return nil, refusal(err)
 		}
 	}
@@ -91,25 +90,6 @@ func (s *Store) placed(tx Tx, f *found) ([]piece, error) {
 		return nil, Refuse(Conflict, fmt.Sprintf("%d bytes are missing", u.length-u.got))
 	}
 	return pieces(tx, f.fileKey)
-}
-
-// rehash reads what is in the blobs for its SHA-256; nil where there should be
-// none, or where it would take too long.
-func (s *Store) rehash(ctx context.Context, all []piece) ([]byte, error) {
-	h := s.newHash(nil)
-	var total int64
-	for _, p := range all {
-		total += p.run.size
-	}
-	if h == nil || total > maxRehash || total == 0 {
-		return nil, nil
-	}
-	r := &pieceReader{ctx: ctx, s: s, left: all}
-	defer r.Close()
-	if _, err := io.CopyBuffer(struct{ io.Writer }{h}, struct{ io.Reader }{r}, make([]byte, 256<<10)); err != nil {
-		return nil, err
-	}
-	return h.Sum(nil), nil
 }
 
 // joined are small pieces of a complete content that were written again as

@@ -252,21 +252,22 @@ func (o Options) withDefaults() Options {
 
 // Store is the engine. It is safe for concurrent use.
 type Store struct {
-	records Records
-	blobs   Blobs
-	o       Options
-	ids     *idCodec
-	invites *idCodec // of the secrets of invitations
-	signing []byte   // key of Sign
-	node    Key      // this daemon, since its start
-	started time.Time
-	stats   counters
-	buffers *buffers
-	tally   *tally
-	clock   clockGuard
-	probe   probe
-	events  eventClock
-	writers writers
+	records   Records
+	blobs     Blobs
+	o         Options
+	ids       *idCodec
+	invites   *idCodec // of the secrets of invitations
+	signing   []byte   // key of Sign
+	node      Key      // this daemon, since its start
+	started   time.Time
+	stats     counters
+	buffers   *buffers
+	tally     *tally
+	clock     clockGuard
+	probe     probe
+	events    eventClock
+	writers   writers
+	prehashes prehashes
 
 	incoming atomic.Int64 // announced bytes that are not written yet
 	free     freeSpace
@@ -277,26 +278,26 @@ type Store struct {
 	laid  atomic.Bool               // the records of the shards are there, as the schedule wants them
 	swept atomic.Pointer[time.Time] // when the last whole Sweep began; nil: none since the start
 
-	stop context.CancelFunc
-	work sync.WaitGroup // the heartbeat and the tally
+	closing context.Context // ends when Close begins
+	stop    context.CancelFunc
+	work    sync.WaitGroup // the heartbeat, the tally and what is hashed ahead
 }
 
 // New opens the engine over a backend and does what a start needs (the id
 // secret, reservations of dead daemons). Close it before the backends.
 func New(ctx context.Context, records Records, blobs Blobs, o Options) (*Store, error) {
 	s := &Store{records: records, blobs: blobs, o: o.withDefaults(), node: newKey(time.Now()), started: time.Now(),
-		buffers: newBuffers(), pending: map[Key]time.Time{}, writers: writers{m: map[Key]*writer{}}}
+		buffers: newBuffers(), pending: map[Key]time.Time{}, writers: writers{m: map[Key]*writer{}}, prehashes: prehashes{of: map[Key]*prehash{}}}
 	if err := s.secret(ctx); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	if err := s.enter(ctx); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	background, stop := context.WithCancel(context.WithoutCancel(ctx))
-	s.stop = stop
+	s.closing, s.stop = context.WithCancel(context.WithoutCancel(ctx))
 	s.tally = newTally(s)
 	if !s.o.Exclusive {
-		s.work.Go(func() { s.heartbeat(background) })
+		s.work.Go(func() { s.heartbeat(s.closing) })
 	}
 	return s, nil
 }

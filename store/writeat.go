@@ -63,6 +63,7 @@ func (s *Store) WriteAt(ctx context.Context, c Caller, ref Ref, r io.Reader, off
 	if err != nil && !errors.Is(err, errThere) {
 		return nil, err
 	}
+	s.prehash(f, offset)
 	return s.progress(f, 0), nil
 }
 

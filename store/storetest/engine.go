@@ -71,6 +71,7 @@ func Engine(t *testing.T, open Pair) {
 		"append broken":  testAppendBroken,
 		"unfinished end": testUnfinishedEnd,
 		"positions":      testPositions,
+		"hashed ahead":   testHashedAhead,
 		"concat":         testConcat,
 		"append faults":  testUnfinishedFaults,
 		"shares":         testShares,
