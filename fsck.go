@@ -33,6 +33,8 @@ counters of accounts, and ends that are not due. A problem is a line of stdout.
 With --repair a file whose content is lost ends, as if its time were over (its
 link answers 410); what belongs to nothing, or cannot be read, is removed; lists,
 counters and ends are written as the files have them. What is whole is never touched.
+Where most contents have no record, or most files no content, the directory or bucket
+is probably the wrong one: nothing is repaired then without --force.
 
 The data directory of a daemon that is alone must not be in use. Beside daemons
 that share PostgreSQL it can run at any time; the counters are not looked at then.
@@ -53,6 +55,7 @@ Exit code 0: nothing is wrong, or nothing any more; 1: something is.`,
 	configFlag(cmd, &path)
 	cmd.Flags().BoolVar(&o.Deep, "deep", false, "read all contents and compare their digests")
 	cmd.Flags().BoolVar(&o.Repair, "repair", false, "mend what can be mended")
+	cmd.Flags().BoolVar(&o.Force, "force", false, "with --repair: also where most contents or files would be deleted")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print problems, and at last what was looked at, as JSON, an object a line")
 	return cmd
 }
@@ -80,6 +83,9 @@ func fsck(ctx context.Context, c *Config, o store.CheckOptions, asJSON bool, std
 	o.Found = func(p store.Problem) { say(p, problemLine(p)) }
 	o.Progress = func(sum store.Checked) { said.now(checkedSoFar(sum)) }
 	sum, err := store.Check(ctx, all, o)
+	if errors.Is(err, store.ErrForeign) {
+		err = fmt.Errorf("%w; if store.dir and store.blobs are right, --force repairs all the same", err)
+	}
 	if err == nil {
 		say(sum, "")
 	}

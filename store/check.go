@@ -17,6 +17,9 @@ type CheckOptions struct {
 	// content is not there any more ends, what belongs to nothing, or cannot be
 	// read, is removed, lists and counters are written as the files have them.
 	Repair bool
+	// Force repairs also where records and blobs do not look as if they belonged
+	// together; else that is refused ([ErrForeign]).
+	Force bool
 	// MinAge is how old a blob without a record must be to be an orphan: a
 	// younger one may get its record yet. Zero where no daemon is at work.
 	MinAge time.Duration
@@ -76,6 +79,11 @@ func Check(ctx context.Context, b Backend, o CheckOptions) (Checked, error) {
 		return Checked{}, err
 	}
 	c := newChecker(b, o)
+	if o.Repair && !o.Force {
+		if err := c.belong(ctx); err != nil {
+			return Checked{}, err
+		}
+	}
 	err := c.run(ctx)
 	return c.sum, err
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/hex"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -326,4 +327,45 @@ func testCheckBeside(t *testing.T, open Pair) {
 		t.Error(err)
 	}
 	e.sound()
+}
+
+// testCheckForeign: over the blobs of others a repair deletes nothing and ends
+// nothing, unless it is told to.
+func testCheckForeign(t *testing.T, open Pair) {
+	o := store.Options{Inline: 10}
+	ours, others := start(t, open, o), start(t, open, o)
+	var files []*store.File
+	for range 3 {
+		files = append(files, ours.upload(random(100), store.FileSpec{}))
+		others.upload(random(100), store.FileSpec{})
+	}
+	ours.Close()
+	others.Close()
+	wrong := store.Backend{Records: ours.records, Blobs: others.blobs, Exclusive: true}
+	empty := store.Backend{Records: ours.records, Blobs: start(t, open, o).blobs, Exclusive: true}
+	if _, err := store.Check(ours.ctx(), wrong, store.CheckOptions{Repair: true}); !errors.Is(err, store.ErrForeign) {
+		t.Errorf("repaired over the blobs of others: %v", err)
+	}
+	if sum, err := store.Check(ours.ctx(), wrong, store.CheckOptions{}); err != nil || sum.Problems != 6 {
+		t.Errorf("a check that repairs nothing finds %+v, %v", sum, err)
+	}
+	if len(others.leftBlobs()) != 3 {
+		t.Error("blobs of others were deleted")
+	}
+	ours.boot()
+	for _, f := range files {
+		if got, err := ours.fetch(link, store.Ref{File: f.ID}, 0, 100); err != nil || len(got) != 100 {
+			t.Errorf("%d bytes, %v", len(got), err)
+		}
+	}
+	for range 20 { // where there are no blobs at all, it takes more to be sure
+		ours.upload(random(100), store.FileSpec{})
+	}
+	ours.Close()
+	if _, err := store.Check(ours.ctx(), empty, store.CheckOptions{Repair: true}); !errors.Is(err, store.ErrForeign) {
+		t.Errorf("repaired without any blobs: %v", err)
+	}
+	if sum, err := store.Check(ours.ctx(), wrong, store.CheckOptions{Repair: true, Force: true}); err != nil || sum.Repaired < 26 || len(others.leftBlobs()) != 0 {
+		t.Errorf("repaired by force: %+v, %v", sum, err)
+	}
 }

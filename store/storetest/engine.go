@@ -102,6 +102,7 @@ func Engine(t *testing.T, open Pair) {
 		"move cut":       testMoveCut,
 		"check":          testCheck,
 		"check leaves":   testCheckLeft,
+		"check foreign":  testCheckForeign,
 		"check beside":   testCheckBeside,
 		"backup":         testBackup,
 		"backup while":   testBackupMeanwhile,
