@@ -3,6 +3,7 @@ package server
 import (
 	"fmt"
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -137,4 +138,22 @@ func TestClosedTransferNotKept(t *testing.T) {
 		fsMessage(t, h.fs(signNew, "GET", path, "alice", nil, nil), http.StatusNotFound, "transfer_not_found")
 	}
 	fsMessage(t, h.fs(signNew, "PUT", at, "alice", nil, map[string]any{"closed": true}), http.StatusNotFound, "transfer_not_found")
+}
+
+// The log has the addresses of clients as trusted proxies tell them, or none.
+func TestAuditLogAddresses(t *testing.T) {
+	for _, kept := range []bool{true, false} {
+		h := newHouse(t, store.Options{Audit: time.Hour}, Options{FileSender: &FileSender{ChunkSize: 100}, Addresses: kept,
+			TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+		tr := h.fsSent("alice", 1, nil)
+		h.do("GET", fmt.Sprintf("/download.php?token=%s&files_ids=%d", tr.Recipients[0].Token, tr.Files[0].ID), "", nil, "X-Forwarded-For", "192.0.2.7").want(t, 200)
+		var log []auditLine
+		eventually(t, "the download is in the log", func() bool {
+			log, _ = h.auditLog(t, "alice", tr)
+			return log[len(log)-1].Event == "download_ended"
+		})
+		if ip := log[len(log)-1].Author.IP; kept != (ip != nil) || kept && *ip != "192.0.2.7" {
+			t.Errorf("%v: %+v", kept, log)
+		}
+	}
 }

@@ -236,7 +236,7 @@ func (s *Store) purgeSession(tx Tx, d *dropper, key Key, rec *sessionRec, left i
 	case err != nil:
 		return left, err
 	case keeps && rec.reason == alive:
-		d.more = true // its files are next
+		r.Sessions++
 		return left, s.expireKept(tx, d.now, key, rec)
 	}
 	prefix := bySession(key)
@@ -267,7 +267,9 @@ func (s *Store) purgeSession(tx Tx, d *dropper, key Key, rec *sessionRec, left i
 	left -= len(files)
 	if rec.remains != nil {
 		if due := rec.remainsUntil(s.o.Tombstones); d.now.Before(due) {
-			r.Sessions++
+			if d.more = true; rec.reason == deleted {
+				r.Sessions++ // of what has expired it was told before
+			}
 			return left, tx.Put(SessionRecords, key[:], rec.encode(), due)
 		}
 	}

@@ -14,10 +14,14 @@ import (
 	"fileshare/store"
 )
 
+// keptFor is how long ended sessions are kept here: longer than it takes to look at
+// them on a machine with much to do.
+const keptFor = 8 * time.Second
+
 // audited makes a session for an audit, with a file and a share, and hands it over.
-func (e *env) audited(ttl time.Duration) (*store.Session, *store.Share) {
+func (e *env) audited() (*store.Session, *store.Share) {
 	e.t.Helper()
-	s, err := e.CreateSession(e.ctx(), alice, store.SessionSpec{Name: new("n"), TTL: &ttl, Attrs: &map[string]string{"x.a": "1"}, Sequence: "s", Audit: true, Members: &[]string{"carol"}})
+	s, err := e.CreateSession(e.ctx(), alice, store.SessionSpec{Name: new("n"), Attrs: &map[string]string{"x.a": "1"}, Sequence: "s", Audit: true, Members: &[]string{"carol"}})
 	if err != nil {
 		e.t.Fatal(err)
 	}
@@ -41,9 +45,9 @@ func (e *env) logOf(c store.Caller, session string) ([]store.EventType, error) {
 // What is left of a transfer is its owner's to see, and nobody else's, until the
 // time for that is over.
 func testEnded(t *testing.T, open Pair) {
-	e := start(t, open, store.Options{Audit: 3 * time.Second, Tombstones: time.Second, Inline: 1000})
-	closed, share := e.audited(time.Hour)
-	short, gone := e.audited(time.Second)
+	e := start(t, open, store.Options{Audit: keptFor, Tombstones: time.Second, Inline: 1000})
+	closed, share := e.audited()
+	short, gone := e.audited()
 	begun := []store.EventType{store.SessionCreated, store.FileUploaded, store.SessionCompleted, store.TransferAvailable, store.TransferSent}
 	if got, err := e.logOf(alice, closed.ID); err != nil || !slices.Equal(got, begun) {
 		t.Errorf("%v, %v", got, err)
@@ -52,7 +56,11 @@ func testEnded(t *testing.T, open Pair) {
 		t.Fatal(err)
 	}
 	e.want(e.DeleteSession(e.ctx(), alice, closed.ID), store.NotFound, "session not found")
-	time.Sleep(1100 * time.Millisecond)
+	var err error
+	if short, err = e.PatchSession(e.ctx(), alice, short.ID, store.SessionSpec{TTL: new(time.Second)}); err != nil {
+		t.Fatal(err)
+	}
+	until(short.Expires)
 	look := func(when string, s *store.Session, share *store.Share, why store.Kind, last ...store.EventType) {
 		t.Helper()
 		for _, c := range []store.Caller{alice, root, {Name: "carol"}} {
@@ -119,8 +127,9 @@ func testEnded(t *testing.T, open Pair) {
 	if kinds, _ := e.found(store.CheckOptions{Deep: true}); len(kinds) > 0 {
 		t.Errorf("check: %v", kinds)
 	}
-	until(time.Now().Add(3 * time.Second))
-	_, err := e.EndedByNumber(e.ctx(), alice, "s", closed.Number)
+	e.damageEnded(closed)
+	until(time.Now().Add(keptFor))
+	_, err = e.EndedByNumber(e.ctx(), alice, "s", closed.Number)
 	e.want(err, store.NotFound, "session not found")
 	if r := e.purge(); r.Tombstones != 2 {
 		t.Errorf("%+v", r)
@@ -128,6 +137,32 @@ func testEnded(t *testing.T, open Pair) {
 	e.empty()
 	if n := e.leftRecords(store.SessionRecords) + e.leftRecords(store.ShareRecords); n != 0 {
 		t.Errorf("%d records of sessions and shares left", n)
+	}
+}
+
+// damageEnded takes the number of an ended session away, and enters an event of a
+// session that is not there: a check finds and repairs that.
+func (e *env) damageEnded(s *store.Session) {
+	e.t.Helper()
+	e.raw(func(tx store.Tx) error {
+		for item, err := range tx.Scan(store.IndexRecords, []byte("n\x01s"), nil) {
+			if err != nil {
+				return err
+			}
+			if err := tx.Delete(store.IndexRecords, bytes.Clone(item.ID)); err != nil {
+				return err
+			}
+		}
+		return tx.Put(store.IndexRecords, append([]byte("v"), random(32)...), []byte{1 << 1}, time.Time{})
+	})
+	if kinds, _ := e.found(store.CheckOptions{Repair: true}); !slices.Equal(kinds, []store.ProblemKind{store.Stray, store.Unlisted}) {
+		e.t.Errorf("check: %v", kinds)
+	}
+	if kinds, _ := e.found(store.CheckOptions{}); len(kinds) > 0 {
+		e.t.Errorf("check again: %v", kinds)
+	}
+	if got, err := e.EndedByNumber(e.ctx(), alice, "s", s.Number); err != nil || got.Session.ID != s.ID {
+		e.t.Errorf("%+v, %v", got, err)
 	}
 }
 
@@ -156,13 +191,13 @@ func testNotKept(t *testing.T, open Pair) {
 	}
 	e.purge()
 	e.empty()
-	s, _ := e.audited(time.Hour)
+	s, _ := e.audited()
 	e.o.Audit = 0
 	e.reboot()
 	if err := e.DeleteSession(e.ctx(), alice, s.ID); err != nil {
 		t.Fatal(err)
 	}
-	s, _ = e.audited(time.Hour)
+	s, _ = e.audited()
 	_, err := e.logOf(alice, s.ID)
 	e.want(err, store.NotFound, "events are not kept here")
 	if err := e.DeleteSession(e.ctx(), alice, s.ID); err != nil {
@@ -176,7 +211,7 @@ func testNotKept(t *testing.T, open Pair) {
 // and all content goes, also when calls fail again and again.
 func testEndedMany(t *testing.T, open Pair) {
 	records, blobs := open(t)
-	e := start(t, func(testing.TB) (store.Records, store.Blobs) { return records, blobs }, store.Options{Audit: 5 * time.Second, Tombstones: time.Second})
+	e := start(t, func(testing.TB) (store.Records, store.Blobs) { return records, blobs }, store.Options{Audit: keptFor, Tombstones: time.Second})
 	s, err := e.CreateSession(e.ctx(), alice, store.SessionSpec{Sequence: "s", Audit: true})
 	if err != nil {
 		t.Fatal(err)
@@ -234,7 +269,7 @@ func testEndedMany(t *testing.T, open Pair) {
 			t.Errorf("%d records left in %s", n, in)
 		}
 	}
-	until(got.Session.Expires.Add(5 * time.Second))
+	until(got.Session.Expires.Add(keptFor))
 	purge()
 	e.empty()
 	if n := e.leftRecords(store.SessionRecords); n != 0 {
@@ -282,7 +317,7 @@ func testAuditLog(t *testing.T, open Pair) {
 		}
 	}
 	e.Archived(store.Caller{Share: shares[0].ID, Address: "192.0.2.2"}, s.ID, began)
-	other, _ := e.audited(time.Hour)
+	other, _ := e.audited()
 	e.Archived(store.Caller{Share: shares[0].ID}, other.ID, began) // it is no share of that
 	e.Close()                                                      // writes the tally
 	e.boot()
