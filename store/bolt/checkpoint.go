@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -257,10 +258,10 @@ type treeWriter struct {
 	tx    *bbolt.Tx
 	data  [maxCollections]*bbolt.Bucket
 	due   [maxCollections]*bbolt.Bucket
-	n     int // operations in tx
-	id    int // of the last transaction
+	at    [maxCollections]*bbolt.Cursor // in data
+	n     int                           // operations in tx
+	id    int                           // of the last transaction
 	books map[uint32]usage
-	arena []byte // bbolt keeps values until the commit
 	key   []byte
 	dead  []pointer
 }
@@ -308,7 +309,8 @@ func (w *treeWriter) begin() (err error) {
 	}
 	clear(w.data[:])
 	clear(w.due[:])
-	w.n, w.arena, w.id = 0, nil, w.tx.ID()
+	clear(w.at[:])
+	w.n, w.id = 0, w.tx.ID()
 	w.db.booksLock.Lock()
 	w.books = maps.Clone(w.db.books)
 	w.db.booksLock.Unlock()
@@ -323,6 +325,19 @@ func (w *treeWriter) bucket(list *[maxCollections]*bbolt.Bucket, coll int, name 
 	b.FillPercent = fillPercent
 	list[coll] = b
 	return b
+}
+
+// get is Get of a data bucket by a cursor that is made once.
+func (w *treeWriter) get(coll int, id []byte) []byte {
+	c := w.at[coll]
+	if c == nil {
+		c = w.bucket(&w.data, coll, w.db.colls[coll].data).Cursor()
+		w.at[coll] = c
+	}
+	if k, v := c.Seek(id); bytes.Equal(k, id) {
+		return v
+	}
+	return nil
 }
 
 func (w *treeWriter) put(coll int, e *entry) error {
@@ -347,7 +362,7 @@ func (w *treeWriter) apply(coll int, e *entry) (err error) {
 	c := &w.db.colls[coll]
 	data := w.bucket(&w.data, coll, c.data)
 	var old stored
-	v := data.Get(e.id)
+	v := w.get(coll, e.id)
 	if v != nil {
 		if old, err = decode(v); err != nil {
 			return w.db.damaged(err)
@@ -379,18 +394,7 @@ func (w *treeWriter) apply(coll int, e *entry) (err error) {
 			return err
 		}
 	}
-	return data.Put(e.id, w.value(&e.stored))
-}
-
-// value returns the value of the tree, which is kept until the commit.
-func (w *treeWriter) value(s *stored) []byte {
-	n := s.size()
-	if cap(w.arena)-len(w.arena) < n {
-		w.arena = make([]byte, 0, max(n, 256<<10))
-	}
-	start := len(w.arena)
-	w.arena = s.append(w.arena)
-	return w.arena[start:len(w.arena):len(w.arena)]
+	return data.Put(e.id, e.value) // bbolt keeps the value until the commit
 }
 
 // count changes the life of a segment by one document.

@@ -13,6 +13,7 @@ import (
 type entry struct {
 	stored
 	id      []byte
+	value   []byte // of the tree, nil if deleted; doc is a part of it
 	deleted bool
 }
 
@@ -76,7 +77,7 @@ func (m *memtable) put(coll int, e *entry) {
 		m.owned(1, &m.due[coll], coll, lessDue).ReplaceOrInsert(e)
 	}
 	m.ops++
-	m.bytes += int64(len(e.id)+len(e.doc)) + 160
+	m.bytes += int64(len(e.id)+len(e.value)) + 180
 	if !e.deleted {
 		m.tree += int64(2*len(e.id)+e.size()) + 64
 	}

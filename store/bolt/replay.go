@@ -328,9 +328,8 @@ func (r *replay) apply(s *segment, h batchHead, b []byte) error {
 			doc := body[o.coll+o.id:]
 			e.crc, e.due, e.hasDue = o.crc, o.due, o.flags&flagDue != 0
 			e.ptr = pointer{segment: s.number, offset: uint32(r.at.offset + off + o.size() - int64(o.doc)), length: o.doc}
-			if e.inLog = len(doc) > r.db.opts.Threshold; !e.inLog {
-				e.doc = r.arena.clone(doc)
-			}
+			e.inLog = len(doc) > r.db.opts.Threshold
+			r.arena.keep(e, doc)
 		}
 		r.mem.put(coll, e)
 		off += o.size()

@@ -124,9 +124,8 @@ func (t *writeTx) put(coll int, id, doc []byte, due int64, hasDue bool) {
 	e := t.entry(coll, id)
 	e.due, e.hasDue = due, hasDue
 	e.crc, e.ptr = t.db.log.add(flags, t.db.colls[coll].data, id, doc, due)
-	if e.inLog = len(doc) > t.db.opts.Threshold; !e.inLog {
-		e.doc = t.g.arena.clone(doc)
-	}
+	e.inLog = len(doc) > t.db.opts.Threshold
+	t.g.arena.keep(e, doc)
 }
 
 // Delete implements [store.Tx].
@@ -156,16 +155,31 @@ const (
 	arenaEntries = 256
 )
 
-func (a *arena) clone(b []byte) []byte {
-	if len(b) > arenaBlock/4 {
-		return append(make([]byte, 0, len(b)), b...)
+func (a *arena) clone(b []byte) []byte { return append(a.room(len(b)), b...) }
+
+// room returns an empty slice with room for n bytes.
+func (a *arena) room(n int) []byte {
+	if n > arenaBlock/4 {
+		return make([]byte, 0, n)
 	}
-	if a.block == nil || cap(a.block)-len(a.block) < len(b) {
+	if a.block == nil || cap(a.block)-len(a.block) < n {
 		a.block = make([]byte, 0, arenaBlock)
 	}
 	start := len(a.block)
-	a.block = append(a.block, b...)
-	return a.block[start:len(a.block):len(a.block)]
+	a.block = a.block[:start+n]
+	return a.block[start:start:len(a.block)]
+}
+
+// keep gives an entry its value of the tree, and within that the document unless
+// it is in the log.
+func (a *arena) keep(e *entry, doc []byte) {
+	if e.inLog {
+		e.value = e.append(a.room(e.size()))
+		return
+	}
+	e.doc = doc
+	e.value = e.append(a.room(e.size()))
+	e.doc = e.value[len(e.value)-len(doc) : len(e.value) : len(e.value)]
 }
 
 func (a *arena) entry() *entry {
