@@ -5,6 +5,9 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+
+	"fileshare/api"
+	"fileshare/store"
 )
 
 // Senders may want recipients to show an account, in whatever way it has one.
@@ -26,6 +29,33 @@ func TestFileSenderKnownRecipients(t *testing.T) {
 	h.fs(signNew, "GET", "/rest.php/transfer/fileidsextended", "bob", token, nil).want(t, 200)
 	h.do("POST", "/download.php", "", strings.NewReader(query[1:]), "Content-Type", "application/x-www-form-urlencoded").want(t, 401)
 	h.do("POST", "/download.php", "bob", strings.NewReader(query[1:]), "Content-Type", "application/x-www-form-urlencoded").want(t, 200)
+}
+
+// With auth.private_downloads every recipient has to, whosever API it is.
+func TestPrivateShares(t *testing.T) {
+	h := newHouse(t, store.Options{PrivateDownloads: true}, Options{FileSender: &FileSender{ChunkSize: 100, Extensions: 1}})
+	tr := h.fsSent("alice", 1, nil)
+	token := map[string]string{"token": tr.Recipients[0].Token, "s": "download", "files_ids": fsID(tr.Files[0].ID)}
+	query := "?s=download&token=" + token["token"] + "&files_ids=" + token["files_ids"]
+
+	var sess api.Session
+	h.do("POST", "/sessions", "alice", nil).want(t, 201).into(t, &sess)
+	var f api.File
+	h.do("POST", "/sessions/"+sess.ID+"/files", "alice", nil).want(t, 201).into(t, &f)
+	h.do("PUT", "/sessions/"+sess.ID+"/files/"+f.ID, "alice", strings.NewReader("x")).want(t, 200)
+	var sent api.Recipient
+	h.do("POST", "/sessions/"+sess.ID+"/recipients", "alice", nil).want(t, 201).into(t, &sent)
+	at := "/shares/" + sent.ID
+
+	for _, path := range []string{"/" + query, "/download.php" + query, at, at + "/archive", at + "/files/" + f.ID} {
+		a := h.do("GET", path, "", nil, "Accept", "text/html").want(t, 401)
+		if !strings.HasPrefix(a.Header.Get("WWW-Authenticate"), "Basic ") || a.Header.Get("Content-Disposition") != "" {
+			t.Errorf("%s: %v %s", path, a.Header, a.body)
+		}
+		h.do("GET", path, "bob", nil).want(t, 200)
+	}
+	h.fs(signNew, "GET", "/download.php", "bob", token, nil).want(t, 200)
+	h.fs(signNew, "GET", "/download.php", "nobody", token, nil).want(t, 500)
 }
 
 // Who sent a transfer needs no recipient's token for it.

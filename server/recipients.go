@@ -92,7 +92,7 @@ const shares = "/shares/"
 // shared finds what the link of a recipient leads to: not a session that was not
 // sent yet, nor one of FileSender, whose page has rules of its own.
 func (s *server) shared(r *http.Request, use bool) (h *store.Share, sess *store.Session, err error) {
-	h, sess, err = s.store.Shared(r.Context(), state(r).vars["share"], use)
+	h, sess, err = s.store.Shared(r.Context(), state(r).caller, state(r).vars["share"], use)
 	if err != nil {
 		return nil, nil, err
 	}

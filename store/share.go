@@ -329,7 +329,10 @@ func dropShare(tx Tx, key Key, h *shareRec) error {
 // Shared finds what a share is of, for whoever presents it: the session must
 // live. With use it is noted when, if the session was sent to its holder: before
 // that there is nothing to be seen.
-func (s *Store) Shared(ctx context.Context, id string, use bool) (share *Share, session *Session, err error) {
+func (s *Store) Shared(ctx context.Context, c Caller, id string, use bool) (share *Share, session *Session, err error) {
+	if err := s.permit(c, toFetch, nil); err != nil {
+		return nil, nil, err
+	}
 	read := func(tx Tx) error {
 		key, ok := s.ids.key(id)
 		if !ok {

@@ -26,7 +26,13 @@ func (a *api) shared(r *http.Request, token string, use bool) (c store.Caller, s
 	if len(token) != 36 || strings.Trim(token, "0123456789abcdefABCDEF-") != "" {
 		return c, nil, nil, fault(http.StatusBadRequest, "token_has_bad_format")
 	}
-	h, s, err := a.Store.Shared(r.Context(), token, use)
+	h, s, err := a.Store.Shared(r.Context(), c, token, use)
+	if store.KindOf(err) == store.Unauthenticated { // auth.private_downloads
+		var reader store.Caller
+		if reader, err = a.known(r); err == nil {
+			h, s, err = a.Store.Shared(r.Context(), reader, token, use)
+		}
+	}
 	if store.KindOf(err) == store.NotFound {
 		return c, nil, nil, fault(http.StatusNotFound, "transfer_not_found")
 	}
@@ -37,7 +43,11 @@ func (a *api) shared(r *http.Request, token string, use bool) (c store.Caller, s
 		return c, nil, nil, errUnavailable
 	}
 	if a.optionsOf(s)["must_be_logged_in_to_download"] {
-		if err := a.known(r); err != nil {
+		reader, err := a.known(r)
+		if err == nil && reader.Name == "" {
+			err = store.Refuse(store.Unauthenticated, "the sender wants recipients to have an account")
+		}
+		if err != nil {
 			return c, nil, nil, err
 		}
 	}
@@ -46,20 +56,17 @@ func (a *api) shared(r *http.Request, token string, use bool) (c store.Caller, s
 	return c, s, all, err
 }
 
-// known refuses who shows no account: by a signature, or by a password.
-func (a *api) known(r *http.Request) error {
+// known tells whose account a recipient shows, by a signature or by a password;
+// the zero Caller if none.
+func (a *api) known(r *http.Request) (c store.Caller, err error) {
 	if r.Method != http.MethodPost && r.URL.Query().Has("signature") {
-		_, _, err := a.userCaller(r)
-		return err
+		user, _, err := a.userCaller(r)
+		return user.Caller, err
 	}
-	c, err := a.Basic(r)
-	if err == nil && c.Name == "" {
-		err = store.Refuse(store.Unauthenticated, "the sender wants recipients to have an account")
-	}
-	if err == nil {
+	if c, err = a.Basic(r); err == nil {
 		a.SetCaller(r, c)
 	}
-	return err
+	return c, err
 }
 
 // owned finds the transfer of the user's that files are in which are asked for

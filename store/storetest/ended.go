@@ -103,7 +103,7 @@ func testEnded(t *testing.T, open Pair) {
 		e.want(err, why, "")
 		_, err = e.PatchSession(e.ctx(), alice, s.ID, store.SessionSpec{Name: new("y")})
 		e.want(err, why, "")
-		_, _, err = e.Shared(e.ctx(), share.ID, false)
+		_, _, err = e.Shared(e.ctx(), store.Caller{}, share.ID, false)
 		e.want(err, why, "")
 		page, err := e.Sessions(e.ctx(), alice, store.Query{})
 		if err != nil || len(page.Items) != 0 {

@@ -150,7 +150,7 @@ func (e *env) has(m *mix) {
 	}
 	e.isWhole(m.holes, goingBytes[:400_000], true)
 
-	if _, _, err := e.Shared(e.ctx(), m.share, true); err != nil {
+	if _, _, err := e.Shared(e.ctx(), store.Caller{}, m.share, true); err != nil {
 		t.Error(err)
 	}
 	if _, err := e.PatchFile(e.ctx(), store.Caller{Grant: m.grant}, m.files["small"], store.FileSpec{Name: new("renamed")}); err != nil {

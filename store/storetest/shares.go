@@ -46,10 +46,10 @@ func testShares(t *testing.T, open Pair) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	if h, s, err := e.Shared(e.ctx(), shares[0].ID, true); err != nil || s.ID != tok.Session || h.Used.IsZero() {
+	if h, s, err := e.Shared(e.ctx(), store.Caller{}, shares[0].ID, true); err != nil || s.ID != tok.Session || h.Used.IsZero() {
 		t.Errorf("%+v, %+v, %v", h, s, err)
 	}
-	if h, _, err := e.Shared(e.ctx(), shares[1].ID, true); err != nil || !h.Used.IsZero() { // nobody was told of it
+	if h, _, err := e.Shared(e.ctx(), store.Caller{}, shares[1].ID, true); err != nil || !h.Used.IsZero() { // nobody was told of it
 		t.Errorf("%+v, %v", h, err)
 	}
 	all, err := e.Shares(e.ctx(), alice, tok.Session)
@@ -68,14 +68,14 @@ func testShares(t *testing.T, open Pair) {
 	if _, err := e.fetch(holder, ref, 0, 3); store.KindOf(err) != store.Denied && store.KindOf(err) != store.Unauthenticated {
 		t.Error(err)
 	}
-	_, _, err = e.Shared(e.ctx(), shares[0].ID, false)
+	_, _, err = e.Shared(e.ctx(), store.Caller{}, shares[0].ID, false)
 	e.want(err, store.NotFound, "token not found")
 	for _, s := range []string{tok.Session, other.Session} {
 		if err := e.DeleteSession(e.ctx(), alice, s); err != nil {
 			t.Fatal(err)
 		}
 	}
-	_, _, err = e.Shared(e.ctx(), shares[1].ID, true)
+	_, _, err = e.Shared(e.ctx(), store.Caller{}, shares[1].ID, true)
 	e.want(err, store.NotFound, "session not found")
 	e.purge()
 	e.empty()
