@@ -156,6 +156,9 @@ func TestFileSender(t *testing.T) {
 			t.Errorf("%+v", info)
 		}
 		config := string(h.do("GET", site+"//filesender-config.js.php", "", nil).want(t, 200).body)
+		if !strings.Contains(config, "site_url: '"+h.url+site+"/',") {
+			t.Errorf("the address of the site in %s", config)
+		}
 		for _, name := range []string{"terasender_worker_count: 4", "terasender_enabled: true", "max_transfer_files: 100", "max_transfer_days_valid: 20", "terasender_worker_start_must_complete_within_ms: 180000", "terasender_worker_max_chunk_retries: 20"} {
 			if !strings.Contains(config, name) {
 				t.Errorf("no %s in %s", name, config)

@@ -170,7 +170,7 @@ func (a *api) elsewhere(_ http.ResponseWriter, r *http.Request) error {
 // siteURL is the address of the site, without a slash at its end.
 func (a *api) siteURL(r *http.Request) string {
 	base := a.Base(r)
-	if len(r.URL.Path) >= len(site) && r.URL.Path[:len(site)] == site {
+	if r.URL.Path == site || strings.HasPrefix(r.URL.Path, site+"/") { // not filesender-config.js.php at the root
 		base += site
 	}
 	return base
