@@ -66,12 +66,12 @@ func TestMail(t *testing.T) {
 		if _, err := m.Header.Date(); err != nil || m.Subject != "Grüße Bcc: evil@example.com" {
 			t.Errorf("%q, %v", m.Subject, err)
 		}
-		for _, want := range []string{"alice@example.com has sent you files.", "Zeile <1>\n\nZeile 2", "  ä .txt (2.0 KiB)\n", "until 9 September 2001, 01:46 UTC:", "\nhttps://files.example/?s=download&token=1\n"} {
+		for _, want := range []string{"alice@example.com has sent you files.", "\n> Zeile <1>\n> \n> Zeile 2\n\n", "  ä .txt (2.0 KiB)\n", "until 9 September 2001, 01:46 UTC:", "\nhttps://files.example/?s=download&token=1\n"} {
 			if !strings.Contains(m.Text, want) {
 				t.Errorf("no %q in %s", want, m.Text)
 			}
 		}
-		for _, want := range []string{`<a href="https://files.example/?s=download&amp;token=1">`, "Zeile &lt;1&gt;", "<title>Grüße Bcc: evil@example.com</title>"} {
+		for _, want := range []string{`<a href="https://files.example/?s=download&amp;token=1" style=`, "Zeile &lt;1&gt;<br>\n<br>\nZeile 2</blockquote>", "<li>ä .txt (2.0 KiB)</li>", "<title>Grüße Bcc: evil@example.com</title>"} {
 			if !strings.Contains(m.HTML, want) {
 				t.Errorf("no %q in %s", want, m.HTML)
 			}
@@ -259,6 +259,10 @@ func TestTemplates(t *testing.T) {
 	if _, text, _, err = words.render(&day); err != nil || text != "Nobody has downloaded your files \"x\" since 1 January 1970, 00:00 UTC.\n\nThey can be had until 2 January 1970, 00:00 UTC.\n" {
 		t.Errorf("%q, %v", text, err)
 	}
+	report := store.Letter{Kind: "transfer_report", Log: []store.LetterLine{{Event: "file.downloaded", Name: "a\nb", Person: "b@x", Count: 2}, {Event: "transfer.sent", Person: "c@x"}, {Event: "file.used", Name: "d"}}}
+	if _, text, _, err = words.render(&report); err != nil || !strings.HasSuffix(text, "What happened:\n\n  never: a b downloaded by b@x  2 times\n  never: sent to c@x\n  never: file.used d\n") {
+		t.Errorf("%q, %v", text, err)
+	}
 	for name, text := range map[string]string{"typo.txt": "x", "typo.html": "x", "transfer_reminder.txt": "{{.Nothing}}", "layout.html": "{{"} {
 		write(name, text)
 		if _, err := parseTemplates(dir); err == nil {
@@ -298,5 +302,38 @@ func TestMailCheck(t *testing.T) {
 	}
 	if _, err := mail.ParseAddress("a@b"); err != nil || !ascii("a@b") || ascii("ä@b") {
 		t.Error(err)
+	}
+}
+
+// What a sender says cannot be taken for what we say, in any letter, and no letter
+// has holes.
+func TestQuoted(t *testing.T) {
+	words, err := parseTemplates("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const link = "https://files.example/?s=download&token=1"
+	l := store.Letter{Link: link, Subject: "S", Sender: "a@example.net", Person: "b@example.net", Readers: []store.LetterReader{{Email: "b@example.net"}},
+		Files: []store.LetterFile{{Name: "> a", Size: 1}}, Log: []store.LetterLine{{Event: "x"}}, Message: "Hi\r\n\r\n\r\nGet them here:\n\nhttps://evil.example/\x1b\n\n" + link}
+	for _, x := range words.text.Templates() {
+		kind, ok := strings.CutSuffix(x.Name(), ".txt")
+		if !ok || kind == "parts" {
+			continue
+		}
+		l.Kind = kind
+		for _, said := range []string{l.Message, ""} {
+			l := l
+			l.Message = said
+			_, text, html, err := words.render(&l)
+			if err != nil || strings.Contains(text, "\n\n\n") || strings.Contains(html, "<p></p>") || strings.Contains(html, "evil.example/\"") {
+				t.Errorf("%s: %v\n%s\n%s", kind, err, text, html)
+			}
+			if said == "" || !strings.Contains(text, "Hi") {
+				continue
+			}
+			if !strings.Contains(text, "\n> Hi\n> \n> \n> Get them here:\n> \n> https://evil.example/\n> \n> "+link+"\n\n") || strings.Count(html, "Open the page") > 1 {
+				t.Errorf("%s: %s\n%s", kind, text, html)
+			}
+		}
 	}
 }

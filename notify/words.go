@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"regexp"
 	"strconv"
 	"strings"
 	text "text/template"
@@ -110,7 +111,7 @@ func (t *templates) render(l *store.Letter) (subject, plain, rich string, err er
 		return "", "", "", err
 	}
 	first, rest, _ := strings.Cut(strings.TrimLeft(b.String(), "\n"), "\n")
-	subject, plain = line(first), strings.TrimSpace(rest)+"\n"
+	subject, plain = line(first), strings.Trim(manyEmpty.ReplaceAllString(rest, "\n\n"), "\n")+"\n"
 	if subject == "" {
 		subject = "(no subject)"
 	}
@@ -119,9 +120,12 @@ func (t *templates) render(l *store.Letter) (subject, plain, rich string, err er
 		name = "layout.html"
 	}
 	var h bytes.Buffer
-	err = t.html.ExecuteTemplate(&h, name, layout{l, subject, strings.Split(strings.TrimSpace(plain), "\n\n")})
+	err = t.html.ExecuteTemplate(&h, name, layout{l, subject, strings.Split(strings.TrimSuffix(plain, "\n"), "\n\n")})
 	return subject, plain, h.String(), err
 }
+
+// manyEmpty are empty lines where one is enough: what a template leaves out leaves some.
+var manyEmpty = regexp.MustCompile(`\n{3,}`)
 
 // mostSubject is the most letters of a subject.
 const mostSubject = 200
@@ -138,8 +142,74 @@ func line(s string) string {
 
 // words are the functions of templates.
 func words() map[string]any {
-	return map[string]any{"line": line, "size": size, "date": date, "lines": func(s string) []string { return strings.Split(s, "\n") },
+	return map[string]any{"line": line, "size": size, "date": date, "quote": quote, "happened": happened, "lines": func(s string) []string { return strings.Split(s, "\n") },
+		"quoted": func(s string) []string { return behind(s, quoteMark) }, "listed": func(s string) []string { return behind(s, "  ") },
 		"link": func(s string) bool { return strings.HasPrefix(s, "https://") || strings.HasPrefix(s, "http://") }}
+}
+
+// happened says in words what a line of a log tells.
+func happened(l store.LetterLine) string {
+	name, person := line(l.Name), line(l.Person)
+	switch store.EventType(l.Event) {
+	case store.SessionCreated:
+		return "begun"
+	case store.FileUploaded:
+		return name + " uploaded"
+	case store.TransferAvailable:
+		return "complete"
+	case store.TransferSent:
+		return "sent to " + person
+	case store.FileDownloaded:
+		if person == "" {
+			person = "whoever has the link"
+		}
+		return name + " downloaded by " + person
+	case store.FileDeleted:
+		return name + " removed"
+	case store.TransferReminded:
+		return strings.TrimSpace("reminded " + person)
+	case store.TransferWithdrawn:
+		return "withdrawn from " + person
+	case store.TransferAudited:
+		return "this report asked for"
+	case store.TransferExpired:
+		return "expired"
+	case store.TransferClosed:
+		return "closed"
+	}
+	return strings.Join(strings.Fields(l.Event+" "+name+" "+person), " ")
+}
+
+// quoteMark begins each line of what is not ours.
+const quoteMark = "> "
+
+// quote marks what a user says, so that it is not taken for what we say: a paragraph
+// of lines that begin with "> ".
+func quote(s string) string {
+	var b strings.Builder
+	for l := range strings.Lines(strings.TrimSpace(strings.NewReplacer("\r\n", "\n", "\r", "\n", "\u2028", "\n", "\u2029", "\n").Replace(s))) {
+		b.WriteString("\n" + quoteMark)
+		b.WriteString(strings.Map(func(c rune) rune {
+			if unicode.IsControl(c) && c != '\t' {
+				return -1
+			}
+			return c
+		}, l))
+	}
+	return strings.TrimPrefix(b.String(), "\n")
+}
+
+// behind is what comes behind the mark of each line of a paragraph; nil where not
+// every line has it.
+func behind(paragraph, mark string) (out []string) {
+	for _, l := range strings.Split(paragraph, "\n") {
+		l, ok := strings.CutPrefix(l, mark)
+		if !ok {
+			return nil
+		}
+		out = append(out, l)
+	}
+	return out
 }
 
 func date(t time.Time) string {
@@ -151,6 +221,9 @@ func date(t time.Time) string {
 
 // size writes bytes for people, in powers of 1024.
 func size(n int64) string {
+	if n == 1 {
+		return "1 byte"
+	}
 	if n < 1024 {
 		return strconv.FormatInt(n, 10) + " bytes"
 	}

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"cmp"
+	"slices"
 	"strings"
 	"time"
 
@@ -157,6 +159,7 @@ func newSending(o NoticesOptions, a *store.About) (s *sending, err error) {
 		s.says.Guest = s.asks.Guest
 	}
 	s.shares, err = a.Shares()
+	slices.SortStableFunc(s.shares, func(x, y *store.Share) int { return cmp.Compare(x.Number, y.Number) }) // as they were asked for
 	return s, err
 }
 
@@ -187,7 +190,7 @@ func (s *sending) sender() string {
 
 // letters makes the letters of a line.
 func (s *sending) letters(n notice) (out []store.Notice, err error) {
-	l := store.Letter{Kind: n.kind, Subject: s.says.Subject, Message: s.says.Message}
+	l := store.Letter{Kind: n.kind, Subject: s.says.Subject, Message: s.says.Message, Encrypted: s.says.Encrypted}
 	if s.session != nil {
 		l.Expires = s.session.Expires
 		if l.Files, l.More, err = s.files(); err != nil {
@@ -251,7 +254,7 @@ func (s *sending) files() (out []store.LetterFile, more int, err error) {
 			f := store.LetterFile{Name: name}
 			for _, have := range all {
 				if have.OriginalName == name {
-					f.Size = have.Size
+					f.Size = filesender.Size(have)
 				}
 			}
 			out = append(out, f)
@@ -262,7 +265,7 @@ func (s *sending) files() (out []store.LetterFile, more int, err error) {
 	}
 	all, more, err := s.about.Content(mostLetterFiles)
 	for _, f := range all {
-		out = append(out, store.LetterFile{Name: f.OriginalName, Size: f.Size})
+		out = append(out, store.LetterFile{Name: f.OriginalName, Size: filesender.Size(f)})
 	}
 	return out, more, err
 }
@@ -284,7 +287,7 @@ func (s *sending) report(l *store.Letter) error {
 	}
 	past, err := s.about.Past(mostLetterLines)
 	for _, e := range past {
-		if summary && e.Type != store.FileDownloaded || e.Type == store.TransferSummarized || e.Type == store.FileBegun {
+		if summary && e.Type != store.FileDownloaded || !summary && slices.Contains(unreported(), e.Type) {
 			continue
 		}
 		line := store.LetterLine{Time: e.Time, Event: string(e.Type), Person: e.Email, Count: e.Count}
@@ -294,6 +297,12 @@ func (s *sending) report(l *store.Letter) error {
 		l.Log = append(l.Log, line)
 	}
 	return err
+}
+
+// unreported are events of a transfer that a report leaves out: others say the
+// same.
+func unreported() []store.EventType {
+	return []store.EventType{store.FileBegun, store.SessionCompleted, store.TransferDownloaded, store.TransferSummarized}
 }
 
 // addressOf is where an account has its mail; empty: nowhere that is known.

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"encoding/base64"
 	"fmt"
 	"net/http"
 	"slices"
@@ -56,9 +57,16 @@ func (p postOffice) want(what string, want ...string) []*store.Message {
 // wait waits until so many letters wait, and takes them.
 func (p postOffice) wait(what string, want ...string) {
 	p.t.Helper()
+	p.each(what, func(*store.Message) {}, want...)
+}
+
+// each is wait, and looks at each letter.
+func (p postOffice) each(what string, look func(*store.Message), want ...string) {
+	p.t.Helper()
 	all, got := []*store.Message{}, []string{}
 	eventually(p.t, what, func() bool { all = append(all, p.posted()...); return len(all) >= len(want) })
 	for _, m := range all {
+		look(m)
 		got = append(got, m.Letter.Kind+" "+m.To.Name)
 	}
 	slices.Sort(got)
@@ -89,7 +97,7 @@ func TestTransferMails(t *testing.T) {
 				t.Errorf("%+v", l)
 			}
 		}
-		if m.To.Name == owner && (l.Link != "" || len(l.Readers) != 2) {
+		if m.To.Name == owner && (l.Link != "" || len(l.Readers) != 2 || l.Readers[0].Email != *tr.Recipients[0].Email || l.Encrypted) {
 			t.Errorf("%+v", l)
 		}
 	}
@@ -132,6 +140,31 @@ func TestTransferMails(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.want("closed", "transfer_deleted "+*tr.Recipients[1].Email, "transfer_deleted dave@example.net", "transfer_deleted_receipt "+owner, "transfer_report "+owner)
+}
+
+// Letters of an encrypted transfer say so, and name the files as who sent them
+// knows them.
+func TestEncryptedMails(t *testing.T) {
+	p := newPostOffice(t)
+	text := base64.StdEncoding.EncodeToString(noise(12))
+	var tr fsTransfer
+	p.fs(signNew, "POST", "/rest.php/transfer", "alice", nil, map[string]any{"recipients": []string{bobs}, "encryption": true, "encryption_key_version": "3",
+		"files": []map[string]any{{"name": "secret.bin", "size": 50, "iv": text, "aead": text}}}).want(t, 201).into(t, &tr)
+	f := tr.Files[0]
+	p.fs(signNew, "PUT", fmt.Sprintf("/rest.php/file/%d/chunk/0", f.ID), "alice", map[string]string{"key": f.UID}, noise(50+32)).want(t, 200)
+	p.fs(signNew, "PUT", "/rest.php/file/"+fsID(f.ID), "alice", map[string]string{"key": f.UID}, map[string]any{"complete": true}).want(t, 200)
+	p.fs(signNew, "PUT", "/rest.php/transfer/"+fsID(tr.ID), "alice", nil, map[string]any{"complete": true}).want(t, 200)
+	check := func(what, want string) {
+		t.Helper()
+		p.each(what, func(m *store.Message) {
+			if l := m.Letter; len(l.Files) != 1 || l.Files[0].Size != 50 || !l.Encrypted {
+				t.Errorf("%s: %+v", what, l)
+			}
+		}, want)
+	}
+	check("available", "transfer_available "+bobs)
+	p.do("GET", fmt.Sprintf("/download.php?token=%s&files_ids=%d", tr.Recipients[0].Token, f.ID), "", nil).want(t, 200)
+	check("downloaded", "files_downloaded "+owner)
 }
 
 // Options leave letters out, and a transfer that is not available has none.

@@ -28,6 +28,8 @@ type Letter struct {
 	Sender  string    `json:"sender,omitempty"`  // address of who sends; empty = not told
 	Person  string    `json:"person,omitempty"`  // address of whom it is about
 	Expires time.Time `json:"expires,omitzero"`
+	// Encrypted says that the files are of use only to who has the sender's password.
+	Encrypted bool `json:"encrypted,omitempty"`
 	// Files are those it is about, More how many there are besides.
 	Files   []LetterFile   `json:"files,omitempty"`
 	More    int            `json:"more,omitempty"`

@@ -11,4 +11,6 @@ type Sending struct {
 	// Link is where a share of the session leads, or the invitation: a path and
 	// query below the site's address, to which the id or secret is appended.
 	Link string
+	// Encrypted says that the files are of use only to who has the sender's password.
+	Encrypted bool
 }

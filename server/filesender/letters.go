@@ -12,8 +12,11 @@ const Recipients = "filesender.recipient"
 // of another API.
 func Sending(s *store.Session) (out dialect.Sending, ok bool) {
 	return dialect.Sending{Subject: s.Attrs[attrSubject], Message: s.Attrs[attrMessage], Guest: s.Attrs[attrGuest],
-		Options: optionsIn(s.Attrs[attrOptions]), Link: "/?s=download&token="}, s.Attrs[attrStatus] != ""
+		Options: optionsIn(s.Attrs[attrOptions]), Link: "/?s=download&token=", Encrypted: cryptOf(s) != nil}, s.Attrs[attrStatus] != ""
 }
+
+// Size is the size of a file as who sent it knows it: before it was encrypted.
+func Size(f *store.File) int64 { return plainSize(f) }
 
 // Inviting is what an invitation says to a guest; ok is false for one of another
 // API.
