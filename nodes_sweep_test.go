@@ -17,6 +17,14 @@ import (
 // goes once, and nothing else does, however old it is.
 func TestNodesSweep(t *testing.T) {
 	c := startCluster(t, "REAPER_SCHEDULE=@every 1s", "REAPER_SWEEP=@every 3s", "STORE_INLINE_SIZE=0")
+	var paths []string
+	for range 30 {
+		paths = append(paths, c.front.put("old.bin", e2eBytes()[:2000]))
+	}
+	aged := contentFiles(t, c.dir)
+	if len(aged) != len(paths) {
+		t.Fatalf("%d contents of %d files", len(aged), len(paths))
+	}
 	l := startLoad(t, c.front)
 	e2eUntil(t, "uploads", func() bool { return l.stored.Load() > 50 })
 
@@ -38,30 +46,31 @@ func TestNodesSweep(t *testing.T) {
 	if err := blobs.Close(); err != nil {
 		t.Fatal(err)
 	}
-	left := func() (n int) {
+	left := func() (some []string) {
 		for _, path := range contentFiles(t, c.dir) {
 			if names[filepath.Base(path)] {
-				n++
+				some = append(some, path)
 			}
 		}
-		return n
+		return some
 	}
 	swept := func() [2]int64 {
 		return [2]int64{c.nodes[0].metric("fileshare_sweep_shards_total"), c.nodes[1].metric("fileshare_sweep_shards_total")}
 	}
-	if begun := swept(); left() != orphans {
-		t.Errorf("%d of %d young orphans are left after %v shards", left(), orphans, begun)
+	young := left()
+	if len(young) != orphans {
+		t.Errorf("%d of %d young orphans are left", len(young), orphans)
 	}
 
-	// All contents become old, those of files as well.
+	// They become old, and so do the contents of files.
 	old := time.Now().Add(-2 * time.Hour)
-	for _, path := range contentFiles(t, c.dir) {
-		if err := os.Chtimes(path, old, old); err != nil && !os.IsNotExist(err) {
+	for _, path := range append(aged, young...) {
+		if err := os.Chtimes(path, old, old); err != nil {
 			t.Fatal(err)
 		}
 	}
 	begun := swept()
-	e2eUntil(t, "the end of all orphans", func() bool { return left() == 0 })
+	e2eUntil(t, "the end of all orphans", func() bool { return len(left()) == 0 })
 	e2eUntil(t, "work of both nodes", func() bool { now := swept(); return now[0] > begun[0] && now[1] > begun[1] })
 	removed := func() int64 {
 		return c.nodes[0].metric("fileshare_orphans_removed_total") + c.nodes[1].metric("fileshare_orphans_removed_total")
@@ -71,6 +80,9 @@ func TestNodesSweep(t *testing.T) {
 		t.Errorf("%d orphans were removed of %d", n, orphans)
 	}
 	l.end(c.nodes[1])
+	for _, path := range paths {
+		c.nodes[0].want(path, e2eBytes()[:2000])
+	}
 	for _, d := range c.nodes {
 		if failed := d.metric(`fileshare_sweep_runs_total{result="error"}`); failed != 0 || strings.Contains(d.log.String(), "level=ERROR") {
 			t.Errorf("%d sweeps failed:\n%s", failed, d.log.String())

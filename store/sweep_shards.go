@@ -61,8 +61,13 @@ func shardID(shard int) []byte { return []byte{byte(shard)} }
 // again. The shards of a new store become due one by one until the schedule's next
 // time.
 //
-// It works half of the time at most, so that others are not held up by it.
+// It works half of the time at most, so that others are not held up by it. After a
+// jump of the wall clock it holds still as Purge does: what others are writing may
+// only seem to be old.
 func (s *Store) SweepDue(ctx context.Context, minAge time.Duration, next func(time.Time) time.Time) (r SweepResult, err error) {
+	if s.clock.check(time.Now(), time.Since(s.started)) > 0 {
+		return r, nil // Purge says so
+	}
 	if !s.laid.Load() {
 		if err := s.layShards(ctx, next); err != nil {
 			return r, fmt.Errorf("sweep: %w", err)
@@ -87,7 +92,7 @@ func (s *Store) layShards(ctx context.Context, next func(time.Time) time.Time) e
 		now := s.now()
 		end := next(now)
 		lay := func(shard int, since time.Time) error {
-			due := now.Add(end.Sub(now) * time.Duration(shard) / Shards)
+			due := now.Add(end.Sub(now) / Shards * time.Duration(shard))
 			return tx.Put(SweepRecords, shardID(shard), (&shardRec{since: since}).encode(), due)
 		}
 		for item, err := range tx.Scan(SweepRecords, nil, nil) {
