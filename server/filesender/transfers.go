@@ -295,10 +295,12 @@ func (a *api) endedOf(r *http.Request, c account, sequence string) (*store.Ended
 		return nil, errNumber
 	}
 	all, err := a.Store.EndedByNumber(r.Context(), c.Caller, sequence, id)
-	if err == nil {
-		slices.SortFunc(all.Files, byNumber)
+	if err != nil {
+		return nil, err
 	}
-	return all, err
+	all.Files = slices.DeleteFunc(all.Files, func(f *store.File) bool { return f.Number == 0 }) // put in by another API
+	slices.SortFunc(all.Files, byNumber)
+	return all, nil
 }
 
 func (a *api) getTransfer(w http.ResponseWriter, r *http.Request) error {
