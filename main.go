@@ -38,13 +38,18 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(context.Background())
+	cmd, err := root.ExecuteContextC(context.Background())
 	if err == nil {
 		return exitDone
 	}
+	failed, ok := errors.AsType[*failure](err)
+	hint := ""
+	if !ok && !cli.IsUsage(err) { // cobra's words say little
+		hint = fmt.Sprintf("; %q tells how it is used", cmd.CommandPath()+" --help")
+	}
 	// In one write, so that it is not torn apart by lines of the log.
-	_, _ = io.WriteString(stderr, "fileshare: "+err.Error()+"\n")
-	if failed, ok := errors.AsType[*failure](err); ok && !isConfigError(failed) {
+	_, _ = io.WriteString(stderr, "fileshare: "+err.Error()+hint+"\n")
+	if ok && !isConfigError(failed) {
 		return exitFailed
 	}
 	return exitUsage

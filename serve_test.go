@@ -292,7 +292,8 @@ func TestRun(t *testing.T) {
 		{"hash", "", exitFailed, `^$`, `^fileshare: the password is empty\n$`},
 		{"", "", exitUsage, `^$`, `a command is expected`},
 		{"nonsense", "", exitUsage, `^$`, `unknown command`},
-		{"serve --nonsense", "", exitUsage, `^$`, `unknown flag`},
+		{"serve --nonsense", "", exitUsage, `^$`, `unknown flag.*"fileshare serve --help"`},
+		{"get", "", exitUsage, `^$`, `"fileshare get --help" tells how it is used\n$`},
 		{"version extra", "", exitUsage, `^$`, `extra`},
 		{"--help", "", exitDone, `serve +Run the daemon`, `^$`},
 	} {
