@@ -250,9 +250,9 @@ func TestTemplates(t *testing.T) {
 	if _, _, html, err = words.render(&store.Letter{Kind: "upload_complete", Subject: "<x>"}); err != nil || html != "<p>Your upload &#34;&lt;x&gt;&#34; is complete</p>" {
 		t.Errorf("%q, %v", html, err)
 	}
-	day := store.Letter{Kind: "daily_summary", Subject: "x", Since: time.Unix(0, 0), Expires: time.Unix(86400, 0), Log: []store.LetterLine{{Time: time.Unix(60, 0), Name: "a\nb", Count: 3}, {Person: "b@x", Name: "c", Count: 1}}}
+	day := store.Letter{Kind: "daily_summary", Subject: "x", Since: time.Unix(0, 0), Expires: time.Unix(86400, 0), Log: []store.LetterLine{{Time: time.Unix(60, 0), Event: "file.downloaded", Name: "a\nb", Count: 3}, {Event: "file.downloaded", Person: "b@x", Name: "c", Count: 1}}}
 	if _, text, _, err = words.render(&day); err != nil || text != "Downloads of your files \"x\" since 1 January 1970, 00:00 UTC:\n\n"+
-		"  1 January 1970, 00:01 UTC  whoever has the link  a b  3 times\n  never  b@x  c\n\nThey can be had until 2 January 1970, 00:00 UTC.\n" {
+		"  1 January 1970, 00:01 UTC: a b downloaded by whoever has the link (3 times)\n  never: c downloaded by b@x\n\nThey can be had until 2 January 1970, 00:00 UTC.\n" {
 		t.Errorf("%q, %v", text, err)
 	}
 	day.Log = nil
@@ -260,7 +260,7 @@ func TestTemplates(t *testing.T) {
 		t.Errorf("%q, %v", text, err)
 	}
 	report := store.Letter{Kind: "transfer_report", Log: []store.LetterLine{{Event: "file.downloaded", Name: "a\nb", Person: "b@x", Count: 2}, {Event: "transfer.sent", Person: "c@x"}, {Event: "file.used", Name: "d"}}}
-	if _, text, _, err = words.render(&report); err != nil || !strings.HasSuffix(text, "What happened:\n\n  never: a b downloaded by b@x  2 times\n  never: sent to c@x\n  never: file.used d\n") {
+	if _, text, _, err = words.render(&report); err != nil || !strings.HasSuffix(text, "What happened:\n\n  never: a b downloaded by b@x (2 times)\n  never: sent to c@x\n  never: file.used d\n") {
 		t.Errorf("%q, %v", text, err)
 	}
 	for name, text := range map[string]string{"typo.txt": "x", "typo.html": "x", "transfer_reminder.txt": "{{.Nothing}}", "layout.html": "{{"} {
