@@ -8,7 +8,8 @@
 // Updates that wait at the same time share one commit. What they write becomes
 // one batch: it is appended to the log and synced, once, then it is put into a
 // memtable and the Updates are answered. The tree is not touched. Batches have
-// consecutive numbers and a checksum each.
+// consecutive numbers and a checksum each. Behind a small one go zeros, over which
+// the next ones are written, since that is cheaper to sync.
 //
 // # Reading
 //
