@@ -213,6 +213,22 @@ func TestPutAgain(t *testing.T) {
 	}
 }
 
+// TestPutUnsure: where the answer to a Put was lost and nobody says what became of
+// it, the server is away; that the object is there is no fault of the caller.
+func TestPutUnsure(t *testing.T) {
+	b, line := faulty(t, s3.Options{})
+	lose := first(1, http.MethodPut, s3test.Fault{Lost: true})
+	line.Decide(func(r *http.Request) s3test.Fault {
+		if r.Method == http.MethodHead {
+			return s3test.Fault{Status: 503}
+		}
+		return lose(r)
+	})
+	if _, err := b.Put(t.Context(), "un/sure", bytes.NewReader(content(1000)), 1000); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("Put: %v, want ErrUnavailable", err)
+	}
+}
+
 // TestReadFaults: what is read is right or an error tells.
 func TestReadFaults(t *testing.T) {
 	const size = 3_000_000

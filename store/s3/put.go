@@ -121,6 +121,8 @@ func (b *Bucket) put(ctx context.Context, name string, o *object) (int64, error)
 			return n, fmt.Errorf("reading the body: %w", broken)
 		case whole: // an earlier try has come through, and its answer was lost
 			return n, nil
+		case try > 1 && exists(err): // likewise, but nobody says of it that it is whole
+			return n, fmt.Errorf("%w: %w", store.ErrUnavailable, explain(err))
 		}
 		return n, explain(err)
 	}
