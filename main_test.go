@@ -174,8 +174,8 @@ func startServe(bin, dir, name string, env, args []string) (*process, string, er
 	return p, addr, nil
 }
 
-// nginxConfig is what is around the servers of a configuration: everything
-// that is written goes below dir.
+// nginxConfig is what is around the servers of a configuration, with gzip on as
+// Debian has it: everything that is written goes below dir.
 func nginxConfig(dir, servers string) string {
 	var user string
 	if os.Geteuid() == 0 {
@@ -187,6 +187,7 @@ error_log stderr notice;
 events {}
 http {
 access_log off;
+gzip on;
 client_body_temp_path ` + dir + `/nginx-body;
 proxy_temp_path ` + dir + `/nginx-proxy;
 fastcgi_temp_path ` + dir + `/nginx-fastcgi;
