@@ -234,6 +234,7 @@ func (s *Store) DeleteSession(ctx context.Context, c Caller, id string) error {
 	if err := s.permit(c, toRule, nil); err != nil {
 		return err
 	}
+	s.tally.settle(ctx) // its downloads are told before it ends
 	return s.update(ctx, func(tx Tx) error {
 		key, rec, err := s.mySession(tx, c, toRule, id)
 		if err != nil {

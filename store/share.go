@@ -283,6 +283,7 @@ func (s *Store) DeleteShare(ctx context.Context, c Caller, session, id string) e
 	if err := s.permit(c, toSession, nil); err != nil {
 		return err
 	}
+	s.tally.settle(ctx) // its downloads are told before it goes
 	return s.update(ctx, func(tx Tx) error {
 		session, rec, err := s.mySession(tx, c, toSession, session)
 		if err != nil {

@@ -105,14 +105,22 @@ func (t *tally) add(key tallyKey, began time.Time, told bool) {
 		t.write.Add(1)
 		t.timer = time.AfterFunc(time.Second, func() {
 			defer t.write.Done()
-			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-			defer cancel()
-			if err := t.flush(ctx); err != nil {
-				t.s.o.Log.Warn("write download counts", "error", err)
-			}
+			t.settle(context.Background())
 		})
 	}
 }
+
+// settle writes what has been collected now: what is told of it soon has an end.
+func (t *tally) settle(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tallyWait)
+	defer cancel()
+	if err := t.flush(ctx); err != nil {
+		t.s.o.Log.Warn("write download counts", "error", err)
+	}
+}
+
+// tallyWait bounds the writing of what has been collected.
+const tallyWait = 10 * time.Second
 
 // flush writes what has been collected.
 func (t *tally) flush(ctx context.Context) error {

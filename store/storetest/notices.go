@@ -154,10 +154,14 @@ func testNotices(t *testing.T, open Pair) {
 	told("remind one", "transfer.reminded "+owner+": a.txt", "transfer.reminded r2@x")
 	e.want(e.Remind(e.ctx(), bob, s.ID, ""), store.Denied, "not yours")
 	e.want(e.Audit(e.ctx(), store.Caller{Share: r1.ID}, s.ID), store.Unauthenticated, "")
+	// What was downloaded just before is told, too.
+	if _, err := e.fetch(store.Caller{Share: r2.ID, Confirm: true}, ref, 0, 3); err != nil {
+		t.Fatal(err)
+	}
 	if err := e.DeleteShare(e.ctx(), alice, s.ID, r2.ID); err != nil {
 		t.Fatal(err)
 	}
-	told("withdrawn", "transfer.withdrawn "+owner+": a.txt", "transfer.withdrawn r2@x")
+	told("withdrawn", "transfer.downloaded r2@x: asked", "transfer.withdrawn "+owner+": a.txt", "transfer.withdrawn r2@x")
 	past, err := e.SessionEvents(e.ctx(), alice, s.ID, store.EventQuery{Limit: 2})
 	if err != nil || len(past.Items) != 2 || past.Items[0].Type != store.SessionCreated {
 		t.Fatalf("%+v, %v", past, err)
@@ -168,11 +172,14 @@ func testNotices(t *testing.T, open Pair) {
 	}
 	_, err = e.SessionEvents(e.ctx(), bob, s.ID, store.EventQuery{})
 	e.want(err, store.Denied, "not yours")
+	if _, err := e.fetch(store.Caller{Share: r1.ID, Confirm: true}, ref, 0, 3); err != nil {
+		t.Fatal(err)
+	}
 	if err := e.DeleteSession(e.ctx(), alice, s.ID); err != nil {
 		t.Fatal(err)
 	}
 	e.purge()
-	told("closed", "transfer.closed "+owner+": a.txt", "transfer.closed r1@x") // and nothing of its files
+	told("closed", "transfer.closed "+owner+": a.txt", "transfer.closed r1@x", "transfer.downloaded r1@x: asked") // and nothing of its files
 
 	// One that expires, and was sent without being complete.
 	if s, err = e.CreateSession(e.ctx(), alice, store.SessionSpec{TTL: new(time.Second)}); err != nil {
