@@ -264,6 +264,7 @@ func (s *sending) files() (out []store.LetterFile, more int, err error) {
 		return []store.LetterFile{{Name: e.Name, Size: e.Size}}, 0, nil
 	}
 	all, more, err := s.about.Content(mostLetterFiles)
+	all = slices.SortedStableFunc(slices.Values(all), func(x, y *store.File) int { return cmp.Compare(x.Number, y.Number) }) // as they were announced
 	for _, f := range all {
 		out = append(out, store.LetterFile{Name: f.OriginalName, Size: filesender.Size(f)})
 	}
@@ -302,7 +303,7 @@ func (s *sending) report(l *store.Letter) error {
 // unreported are events of a transfer that a report leaves out: others say the
 // same.
 func unreported() []store.EventType {
-	return []store.EventType{store.FileBegun, store.SessionCompleted, store.TransferDownloaded, store.TransferSummarized}
+	return []store.EventType{store.FileBegun, store.SessionCompleted, store.SessionDeleted, store.SessionExpired, store.TransferDownloaded, store.TransferSummarized}
 }
 
 // addressOf is where an account has its mail; empty: nowhere that is known.
