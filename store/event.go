@@ -279,6 +279,14 @@ func (s *Store) emitSession(tx Tx, now time.Time, t EventType, key Key, r *sessi
 // its order. It bounds the clock differences between nodes, too.
 const Settling = 5 * time.Second
 
+// settled is until when all events are committed.
+func (s *Store) settled(now time.Time) time.Time {
+	if s.o.Exclusive {
+		return now
+	}
+	return now.Add(-Settling)
+}
+
 // EventQuery asks for a page of events, oldest first.
 type EventQuery struct {
 	After string // the id of the last event seen; empty: from the oldest one kept
@@ -303,10 +311,7 @@ func (s *Store) Events(ctx context.Context, c Caller, q EventQuery) (page Page[*
 		return page, err
 	}
 	now := s.now()
-	until := now
-	if !s.o.Exclusive {
-		until = now.Add(-Settling)
-	}
+	until := s.settled(now)
 	err = s.view(ctx, func(tx Tx) error {
 		page = Page[*Event]{Items: []*Event{}, Next: q.After}
 		looked := 0

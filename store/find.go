@@ -127,18 +127,11 @@ func (s *Store) findSession(tx Tx, id string, now time.Time) (Key, *sessionRec, 
 
 // sessionAt reads a living session by its key.
 func sessionAt(tx Tx, key Key, now time.Time) (*sessionRec, error) {
-	doc, err := tx.Get(SessionRecords, key[:])
-	if err != nil {
-		return nil, err
-	}
-	if doc == nil {
-		return nil, errSessionUnknown()
-	}
-	session, err := decodeSession(doc)
+	session, err := getSession(tx, key)
 	switch {
 	case err != nil:
 		return nil, err
-	case session.reason == deleted:
+	case session == nil || session.reason == deleted:
 		return nil, errSessionUnknown()
 	case session.reason != alive || !now.Before(session.expires):
 		return nil, Refuse(Expired, "session expired")

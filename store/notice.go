@@ -85,12 +85,8 @@ func (a *About) Session() (*Session, error) {
 	if a.rec.session.zero() {
 		return nil, nil
 	}
-	doc, err := a.tx.Get(SessionRecords, a.rec.session[:])
-	if err != nil || doc == nil {
-		return nil, err
-	}
-	rec, err := decodeSession(doc)
-	if err != nil || rec.reason != alive && a.rec.Type != TransferAudited {
+	rec, err := getSession(a.tx, a.rec.session)
+	if err != nil || rec == nil || rec.reason != alive && a.rec.Type != TransferAudited {
 		return nil, err
 	}
 	return a.s.showSession(a.rec.session, rec), nil
@@ -185,8 +181,7 @@ type listing struct {
 func (a *About) Past(limit int) (out []*Event, err error) {
 	var from []byte
 	if !a.Since.IsZero() {
-		after := firstKey(a.Since.Add(time.Millisecond))
-		from = eventID(after)
+		from = eventID(firstKey(a.Since.Add(time.Millisecond)))
 	}
 	events, _, err := a.s.pastOf(a.tx, a.rec.session, from, limit)
 	for _, e := range events {

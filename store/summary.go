@@ -47,10 +47,7 @@ func (r *sessionRec) due() time.Time {
 // tellSummary tells of a period of a session that is over. What other nodes have
 // not committed yet belongs to the next one, see Settling.
 func (s *Store) tellSummary(tx Tx, now time.Time, key Key, r *sessionRec) error {
-	about := &About{Since: r.told.until, Until: now}
-	if !s.o.Exclusive {
-		about.Until = now.Add(-Settling)
-	}
+	about := &About{Since: r.told.until, Until: s.settled(now)}
 	r.told.from(now, r.completed)
 	r.told.until = about.Until
 	if err := s.emitAbout(tx, now, transferEvent(TransferSummarized, key, r, Key{}, nil), about); err != nil {

@@ -139,12 +139,8 @@ type taken struct {
 // emitTaken tells of what the holder of a share has downloaded of a transfer:
 // files names it, count is how many downloads these are.
 func (s *Store) emitTaken(tx Tx, now time.Time, t taken, files []string, count int64) error {
-	doc, err := tx.Get(SessionRecords, t.session[:])
-	if err != nil || doc == nil {
-		return err
-	}
-	rec, err := decodeSession(doc)
-	if err != nil || rec.reason != alive {
+	rec, err := getSession(tx, t.session)
+	if err != nil || rec == nil || rec.reason != alive {
 		return err
 	}
 	h, err := getShare(tx, t.share)
