@@ -101,8 +101,6 @@ func newMailer(m Mail, outbox Outbox) (*mailer, error) {
 	return r, err
 }
 
-func (r *mailer) timeout() time.Duration { return r.Timeout }
-
 // place is the server, to which all mail goes.
 func (r *mailer) place(store.Recipient) store.Recipient { return store.Recipient{Channel: MailChannel} }
 
@@ -124,34 +122,47 @@ func (r *mailer) deliver(ctx context.Context, m *store.Message) (time.Duration, 
 	if err != nil {
 		return 0, fmt.Errorf("%w: %w", errGiveUp, err)
 	}
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", r.Server)
+	attempt, cancel := context.WithTimeout(ctx, r.Timeout)
+	defer cancel()
+	conn, err := new(net.Dialer).DialContext(attempt, "tcp", r.Server)
 	if err != nil {
 		return 0, err
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(r.Timeout))
-	// Up to the dot the attempt ends with ctx; what came of the dot we want to know.
-	stay := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	// Up to the dot the attempt ends in time; what came of the dot we want to know.
+	stay := context.AfterFunc(attempt, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stay()
 	c, err := r.hello(conn)
 	if err != nil {
 		return 0, err
 	}
+	leave := func() bool { return true }
 	dot := func() error {
-		if err := r.outbox.Begin(ctx, m.ID); err != nil {
-			return err
+		if err := r.outbox.Begin(attempt, m); err != nil {
+			return refusedError{err} // the server has nothing to do with that
 		}
 		if !stay() {
-			return context.Cause(ctx)
+			return context.Cause(attempt)
 		}
-		return conn.SetDeadline(time.Now().Add(r.Timeout))
+		_ = conn.SetDeadline(time.Now().Add(verdict))
+		leave = context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Now().Add(r.Timeout)) }) // the daemon ends
+		return nil
 	}
-	if err := r.submit(c, to.Address, body, dot); err != nil {
-		return 0, err
+	err = r.submit(c, to.Address, body, dot)
+	leave()
+	if err == nil {
+		_ = conn.SetDeadline(time.Now().Add(farewell))
+		_ = c.Quit()
 	}
-	_ = c.Quit()
-	return 0, nil
+	return 0, err
 }
+
+// verdict is how long the server may take to say whether it takes a letter that has
+// ended (RFC 5321 §4.5.3.2.6): it may have to be looked through.
+const verdict = 10 * time.Minute
+
+// farewell is how long it may take to say goodbye, of which nothing depends.
+const farewell = 2 * time.Second
 
 // hello makes a connection one on which mail can be sent.
 func (r *mailer) hello(conn net.Conn) (c *smtp.Client, err error) {
@@ -210,7 +221,7 @@ func (r *mailer) submit(c *smtp.Client, to string, body []byte, dot func() error
 		return fmt.Errorf("%w: the mail server takes no address with letters beyond ASCII", errGiveUp)
 	}
 	if err := c.Mail("<" + r.from.Address + ">"); err != nil {
-		return ofMessage(err)
+		return err // whoever it is for: it takes nothing from us
 	}
 	if err := c.Rcpt("<" + to + ">"); err != nil {
 		return ofMessage(err)
@@ -229,7 +240,7 @@ func (r *mailer) submit(c *smtp.Client, to string, body []byte, dot func() error
 		if _, answered := errors.AsType[*textproto.Error](err); answered {
 			return ofMessage(err)
 		}
-		return fmt.Errorf("%w: the mail server did not say whether it took it: %w", errGiveUp, err)
+		return fmt.Errorf("%w: the mail server did not say whether it took it: %w", errInDoubt, err)
 	}
 	return nil
 }
@@ -247,7 +258,7 @@ func ofMessage(err error) error {
 	case !ok || reply.Code == 421:
 		return err
 	case reply.Code >= 500:
-		return fmt.Errorf("%w: %w", errGiveUp, err)
+		err = fmt.Errorf("%w: %w", errGiveUp, err)
 	}
 	return refusedError{err}
 }

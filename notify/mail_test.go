@@ -162,10 +162,10 @@ func TestMailInDoubt(t *testing.T) {
 
 	// The same after a kill: the note is in the records.
 	m := claimOne(t, h)
-	if err := h.engine.Begin(t.Context(), m.ID); err != nil {
+	if err := h.engine.Begin(t.Context(), m); err != nil {
 		t.Fatal(err)
 	}
-	if err := h.engine.Retry(t.Context(), time.Now().Add(-time.Second), m.ID); err != nil { // an attempt known to have failed is none
+	if err := h.engine.Retry(t.Context(), time.Now().Add(-time.Second), m); err != nil { // an attempt known to have failed is none
 		t.Fatal(err)
 	}
 	eventually(t, "delivered", func() bool { return h.outcome("delivered") == 1 })
@@ -178,6 +178,96 @@ func TestMailInDoubt(t *testing.T) {
 	mailer.Timeout = time.Second
 	if _, err := mailer.deliver(t.Context(), killed); !errors.Is(err, errGiveUp) {
 		t.Errorf("%v", err)
+	}
+}
+
+// A server that breaks off after each dot costs a few letters, and not all that wait.
+func TestMailAlwaysInDoubt(t *testing.T) {
+	var srv *mailtest.Server
+	h, s := newMailHouse(t, mailtest.Options{Answer: func(step, _ string, _ int) error {
+		if step == "data" {
+			srv.Cut()
+		}
+		return nil
+	}}, Mail{}, "a@example.net")
+	srv = s
+	h.options.Retry = time.Hour
+	h.upload(20)
+	n := h.start()
+	eventually(t, "it is left alone", func() bool {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		p := n.places[store.Recipient{Channel: MailChannel}]
+		return p != nil && p.failed > 0 && p.busy == 0
+	})
+	if lost := h.outcome("given_up"); lost > perPlace {
+		t.Errorf("%d letters are lost", lost)
+	}
+}
+
+// A server that takes long to look through a letter is waited for.
+func TestMailSlowVerdict(t *testing.T) {
+	h, srv := newMailHouse(t, mailtest.Options{Answer: func(step, _ string, _ int) error {
+		if step == "data" {
+			time.Sleep(1500 * time.Millisecond)
+		}
+		return nil
+	}}, Mail{Timeout: time.Second}, "a@example.net")
+	h.upload(1)
+	h.start()
+	eventually(t, "delivered", func() bool { return h.outcome("delivered") == 1 })
+	if h.outcome("given_up") > 0 || len(srv.Mails()) != 1 {
+		t.Errorf("%v", h.seen)
+	}
+}
+
+// What the server has against us, whoever a letter is for, loses none.
+func TestMailSenderRefused(t *testing.T) {
+	var refuse atomic.Bool
+	refuse.Store(true)
+	h, srv := newMailHouse(t, mailtest.Options{Answer: func(step, _ string, _ int) error {
+		if step == "mail" && refuse.Load() {
+			return mailtest.Refuse(530, "authentication required")
+		}
+		return nil
+	}}, Mail{}, "a@example.net")
+	h.upload(5)
+	h.start()
+	eventually(t, "an attempt", func() bool { return h.outcome("failed") > 1 })
+	refuse.Store(false)
+	eventually(t, "delivered", func() bool { return h.outcome("delivered") == 5 })
+	if h.outcome("given_up") > 0 || len(srv.Mails()) != 5 {
+		t.Errorf("%v", h.seen)
+	}
+}
+
+// Who had a letter and was so slow that another daemon was given it does not send
+// it any more.
+func TestMailTooLate(t *testing.T) {
+	h, srv := newMailHouse(t, mailtest.Options{}, Mail{}, "a@example.net")
+	mailer, err := newMailer(h.options.Mail, h.engine)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mailer.Timeout = 10 * time.Second
+	h.upload(1)
+	slow, err := h.engine.Claim(t.Context(), 1, time.Millisecond)
+	if err != nil || len(slow) != 1 {
+		t.Fatal(slow, err)
+	}
+	time.Sleep(5 * time.Millisecond)
+	other, err := h.engine.Claim(t.Context(), 1, time.Minute)
+	if err != nil || len(other) != 1 {
+		t.Fatal(other, err)
+	}
+	if _, err := mailer.deliver(t.Context(), slow[0]); store.KindOf(err) != store.Conflict || len(srv.Mails()) > 0 {
+		t.Errorf("%v, %d letters", err, len(srv.Mails()))
+	}
+	if err := h.engine.Retry(t.Context(), time.Now().Add(-time.Second), slow[0]); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := mailer.deliver(t.Context(), other[0]); err != nil || len(srv.Mails()) != 1 {
+		t.Errorf("%v, %d letters", err, len(srv.Mails()))
 	}
 }
 

@@ -18,26 +18,29 @@ import (
 // Outbox is what the engine offers; see the methods of [store.Store].
 type Outbox interface {
 	Claim(ctx context.Context, limit int, lease time.Duration) ([]*store.Message, error)
-	Begin(ctx context.Context, id string) error
-	Retry(ctx context.Context, at time.Time, ids ...string) error
-	Return(ctx context.Context, at time.Time, ids ...string) error
-	Done(ctx context.Context, id string) error
+	Renew(ctx context.Context, lease time.Duration, messages ...*store.Message) error
+	Begin(ctx context.Context, m *store.Message) error
+	Retry(ctx context.Context, at time.Time, messages ...*store.Message) error
+	Return(ctx context.Context, at time.Time, messages ...*store.Message) error
+	Done(ctx context.Context, m *store.Message) error
 }
 
 // channel delivers the messages of one kind.
 type channel interface {
-	// deliver tries once, within ctx. after is how long to wait at least
-	// before another attempt, if the recipient said.
+	// deliver tries once, and bounds how long that takes; ctx ends when the daemon
+	// does. after is how long to wait at least before another attempt, if the
+	// recipient said.
 	deliver(ctx context.Context, m *store.Message) (after time.Duration, err error)
 	// place is who has to be up for that: what is counted of and put off for
 	// a recipient is of its place.
 	place(to store.Recipient) store.Recipient
-	// timeout bounds one attempt.
-	timeout() time.Duration
 }
 
-// errGiveUp marks errors after which another attempt makes no sense.
-var errGiveUp = errors.New("given up")
+// What is known of an attempt that failed.
+var (
+	errGiveUp  = errors.New("given up")       // another one makes no sense
+	errInDoubt = errors.New("not sent again") // it may have succeeded; the place is not well
+)
 
 // Options configures [New]. The zero value delivers nothing.
 type Options struct {
@@ -64,6 +67,10 @@ type Options struct {
 	// what became of it ("delivered", "failed", "given_up").
 	Observe func(channel, outcome string)
 	Log     *slog.Logger // default: discards
+
+	// lease is how long messages are ours of which we have said nothing: so long
+	// they wait if we die. What we have for longer is renewed in time. Default 15 s.
+	lease time.Duration
 }
 
 // How many messages are taken out of the outbox at once, and how many are on
@@ -83,27 +90,24 @@ type Notifier struct {
 	work     sync.WaitGroup
 
 	mu     sync.Mutex
-	queues map[store.Recipient]*queue  // by place; guarded by mu
-	slow   map[store.Recipient]failure // by place; guarded by mu
+	places map[store.Recipient]*place // guarded by mu, with what is in them
+	held   map[*claim]bool            // guarded by mu, with what is in them
 }
 
-// queue is what one place is told.
-type queue struct {
-	busy    int      // messages on their way
-	waiting []*claim // for a turn, first come first served
+// place is who has to be up so that messages can be delivered, as far as this
+// process has seen.
+type place struct {
+	busy    int       // messages on their way
+	waiting []*claim  // for a turn, first come first served
+	failed  int       // attempts that failed in a row
+	until   time.Time // nothing is tried before
+	back    time.Time // when the last of those is due that were put back
 }
 
-// claim is a message that was claimed, and the last moment at which an attempt
-// may begin: after that another daemon may be given it before it is over.
+// claim is a message that was claimed.
 type claim struct {
 	*store.Message
-	last time.Time
-}
-
-// failure is a place that does not answer, as far as this process has seen.
-type failure struct {
-	n     int       // attempts in a row
-	until time.Time // nothing is tried before
+	until time.Time // after that another daemon may be given it
 }
 
 // New checks the options; nothing runs before Start.
@@ -119,6 +123,9 @@ func New(outbox Outbox, o Options) (*Notifier, error) {
 	}
 	if o.Poll <= 0 {
 		o.Poll = time.Second
+	}
+	if o.lease <= 0 {
+		o.lease = 15 * time.Second
 	}
 	if o.Observe == nil {
 		o.Observe = func(string, string) {}
@@ -142,13 +149,16 @@ func New(outbox Outbox, o Options) (*Notifier, error) {
 		channels[MailChannel] = m
 	}
 	n := &Notifier{o: o, outbox: outbox, channels: channels,
-		queues: map[store.Recipient]*queue{}, slow: map[store.Recipient]failure{}}
+		places: map[store.Recipient]*place{}, held: map[*claim]bool{}}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	return n, nil
 }
 
 // Start begins to deliver in the background. It is called once.
-func (n *Notifier) Start() { n.work.Go(n.run) }
+func (n *Notifier) Start() {
+	n.work.Go(n.run)
+	n.work.Go(n.keep)
+}
 
 // Stop ends the attempts that are under way and waits for them: their messages
 // stay in the outbox. It may be called without Start, and more than once.
@@ -159,151 +169,214 @@ func (n *Notifier) Stop() {
 
 // run looks at the outbox until Stop.
 func (n *Notifier) run() {
-	tick := time.NewTicker(n.o.Poll)
-	defer tick.Stop()
 	for {
-		for n.round() {
-		}
 		select {
 		case <-n.ctx.Done():
 			return
-		case <-tick.C:
+		case <-time.After(n.round()):
 		}
 	}
 }
 
-// round takes what is due and begins to deliver it. It tells whether there may
-// be more to begin with at once.
-func (n *Notifier) round() bool {
-	// The lease is longer than an attempt with what comes after it can take, also if that had to wait.
-	longest := max(n.o.Timeout, n.o.Mail.Timeout)
-	now := time.Now()
-	messages, err := n.outbox.Claim(n.ctx, claimed, 2*longest+time.Minute)
+// round takes what is due and begins to deliver it. It tells how long to wait for
+// the next one: not at all while there may be more.
+func (n *Notifier) round() (wait time.Duration) {
+	until := time.Now().Add(n.o.lease)
+	messages, err := n.outbox.Claim(n.ctx, claimed, n.o.lease)
 	if err != nil {
 		if n.ctx.Err() == nil {
 			n.o.Log.Error("reading the outbox", "error", err)
 		}
-		return false
+		return n.o.Poll
 	}
-	begun := false
-	var put []string
-	wait := time.Minute
+	next := n.o.Poll
+	back := map[time.Duration][]*store.Message{}
 	for _, m := range messages {
 		c := n.channels[m.To.Channel]
 		if c == nil {
 			n.giveUp(m, errors.New("its channel is not configured any more"))
 			continue
 		}
-		place := c.place(m.To)
-		turn, w := n.enter(place, &claim{m, now.Add(longest + time.Minute - settling)})
-		if w > 0 {
-			put, wait = append(put, m.ID), min(w, wait)
-			continue
-		}
-		begun = true
-		if turn {
-			n.work.Go(func() { n.serve(c, place, m) })
+		turn, wait := n.enter(c.place(m.To), &claim{m, until})
+		switch {
+		case turn != nil:
+			n.work.Go(func() { n.serve(c, turn) })
+		case wait > 0:
+			wait = wait.Truncate(grain) + grain
+			back[wait], next = append(back[wait], m), min(next, wait)
 		}
 	}
-	n.putBack(wait, put)
-	return begun && len(messages) == claimed
+	for wait, messages := range back {
+		n.putBack(wait, messages)
+	}
+	if len(messages) == claimed {
+		return 0
+	}
+	return next
 }
 
 // putBack returns messages that were claimed and not tried, to be due after wait.
-func (n *Notifier) putBack(wait time.Duration, ids []string) {
-	if len(ids) > 0 {
-		n.settle(func(ctx context.Context) error { return n.outbox.Return(ctx, time.Now().Add(wait), ids...) })
+func (n *Notifier) putBack(wait time.Duration, messages []*store.Message) {
+	if len(messages) > 0 {
+		n.settle(func(ctx context.Context) error { return n.outbox.Return(ctx, time.Now().Add(wait), messages...) })
 	}
 }
 
+// keep renews until Stop what we have for long: it waits for its turn, or its
+// place is slow.
+func (n *Notifier) keep() {
+	tick := time.NewTicker(n.o.lease / 3)
+	defer tick.Stop()
+	for {
+		select {
+		case <-n.ctx.Done():
+			return
+		case now := <-tick.C:
+			n.renew(now.Add(n.o.lease))
+		}
+	}
+}
+
+func (n *Notifier) renew(until time.Time) {
+	var claims []*claim
+	var messages []*store.Message
+	n.mu.Lock()
+	for c := range n.held {
+		claims, messages = append(claims, c), append(messages, c.Message)
+	}
+	n.mu.Unlock()
+	if len(messages) == 0 {
+		return
+	}
+	n.settle(func(ctx context.Context) error {
+		err := n.outbox.Renew(ctx, n.o.lease, messages...)
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		for _, c := range claims {
+			if err == nil {
+				c.until = until
+			}
+		}
+		return err
+	})
+}
+
 // serve delivers a message, and then those that wait for a turn at its place.
-func (n *Notifier) serve(c channel, place store.Recipient, m *store.Message) {
+func (n *Notifier) serve(c channel, m *claim) {
+	at := c.place(m.To)
 	for m != nil {
-		n.attempt(c, place, m)
-		var put []string
+		n.attempt(c, at, m.Message)
+		var put []*store.Message
 		var wait time.Duration
-		m, put, wait = n.next(place)
+		m, put, wait = n.next(at, m)
 		n.putBack(wait, put)
 	}
+}
+
+// at is what is known of a place. It is called with mu held.
+func (n *Notifier) at(to store.Recipient) *place {
+	p := n.places[to]
+	if p == nil {
+		p = &place{}
+		n.places[to] = p
+	}
+	return p
 }
 
 // enter takes one of the turns at a place, or lets a message wait for one, or
 // tells how long there is none: one that hangs must not hold up the others, nor be
 // asked for each message.
-func (n *Notifier) enter(to store.Recipient, m *claim) (turn bool, wait time.Duration) {
+func (n *Notifier) enter(to store.Recipient, m *claim) (turn *claim, wait time.Duration) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if wait := time.Until(n.slow[to].until); wait > 0 {
-		return false, wait
-	}
-	at := n.queues[to]
-	if at == nil {
-		at = &queue{}
-		n.queues[to] = at
-	}
+	p := n.at(to)
+	pause := time.Until(p.until)
 	switch {
-	case n.slow[to].n > 0 && at.busy > 0: // one is a probe
-		return false, n.o.Poll
-	case at.busy < perPlace:
-		at.busy++
-		return true, 0
-	case len(at.waiting) < claimed:
-		at.waiting = append(at.waiting, m)
-		return false, 0
+	case pause > 0:
+		return nil, p.behind(pause, n.o.Poll/claimed)
+	case p.failed > 0 && p.busy > 0: // one is a probe
+		return nil, p.behind(n.o.Poll, n.o.Poll/claimed)
+	case p.busy < perPlace:
+		p.busy++
+		n.held[m] = true
+		return m, 0
+	case len(p.waiting) < claimed:
+		p.waiting = append(p.waiting, m)
+		n.held[m] = true
+		return nil, 0
 	}
-	return false, n.o.Poll
+	return nil, p.behind(n.o.Poll/16, n.o.Poll/(16*claimed))
+}
+
+// Bounds of how long messages are put back for: a place that comes back has waited
+// no longer for any of them, and those of about one time are written together.
+const (
+	mostBack = 15 * time.Minute
+	grain    = 250 * time.Millisecond
+)
+
+// behind is for how long a message is put back: first, and longer the more were
+// put back before, a step for each. So a place of which thousands of messages wait
+// does not keep us from those of others by having all of them looked at again and again.
+func (p *place) behind(first, step time.Duration) time.Duration {
+	now := time.Now()
+	if p.back = p.back.Add(step); p.back.Before(now.Add(first)) {
+		p.back = now.Add(first)
+	}
+	if most := now.Add(mostBack); p.back.After(most) {
+		p.back = most
+	}
+	return p.back.Sub(now)
 }
 
 // next hands the turn of a message at a place to the one that waits longest; nil:
 // to none. put are those that are not tried now, but may be after wait.
-func (n *Notifier) next(to store.Recipient) (m *store.Message, put []string, wait time.Duration) {
+func (n *Notifier) next(to store.Recipient, done *claim) (m *claim, put []*store.Message, wait time.Duration) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	at := n.queues[to]
-	wait = max(time.Until(n.slow[to].until), 0)
-	halt := n.slow[to].n > 0 || n.ctx.Err() != nil
-	for len(at.waiting) > 0 {
-		first := at.waiting[0]
-		at.waiting = at.waiting[1:]
-		if !halt && time.Now().Before(first.last) {
-			return first.Message, put, wait
+	delete(n.held, done)
+	p := n.at(to)
+	wait = max(time.Until(p.until), 0)
+	halt := p.failed > 0 || n.ctx.Err() != nil
+	for len(p.waiting) > 0 {
+		first := p.waiting[0]
+		p.waiting = p.waiting[1:]
+		if !halt && time.Now().Before(first.until) {
+			return first, put, wait
 		}
-		put = append(put, first.ID)
+		delete(n.held, first)
+		put = append(put, first.Message)
 	}
-	if at.busy--; at.busy == 0 {
-		delete(n.queues, to)
-	}
+	p.busy--
 	return nil, put, wait
 }
 
 // attempt tries to deliver a message and says in the outbox what became of it.
 func (n *Notifier) attempt(c channel, place store.Recipient, m *store.Message) {
-	ctx, cancel := context.WithTimeout(n.ctx, c.timeout())
-	defer cancel()
-	after, err := c.deliver(ctx, m)
+	after, err := c.deliver(n.ctx, m)
 	_, refused := errors.AsType[refusedError](err)
-	if err == nil || refused { // somebody is there
+	switch {
+	case err == nil, refused: // somebody is there
 		n.recover(place)
+	case errors.Is(err, errInDoubt), !errors.Is(err, errGiveUp) && n.ctx.Err() == nil:
+		n.fail(place, after)
 	}
 	switch {
 	case err == nil:
 		n.o.Observe(m.To.Channel, "delivered")
 		n.logOf(m).Debug("delivered")
 		n.done(m)
-	case errors.Is(err, errGiveUp):
+	case errors.Is(err, errGiveUp), errors.Is(err, errInDoubt):
 		n.giveUp(m, err)
 	case n.ctx.Err() != nil: // we are stopping; whoever comes next tries again
-		n.later(0, m.ID)
+		n.later(0, m)
 	case time.Since(m.Queued) > n.o.GiveUp:
 		n.giveUp(m, err)
 	default:
 		n.o.Observe(m.To.Channel, "failed")
 		wait := max(n.backoff(m.Attempts), min(after, time.Hour))
 		n.logOf(m).Info("an event could not be delivered, will try again", "in", wait.Round(time.Second), "error", err)
-		if !refused {
-			n.fail(place, after)
-		}
-		n.later(wait, m.ID)
+		n.later(wait, m)
 	}
 }
 
@@ -326,17 +399,17 @@ func (n *Notifier) logOf(m *store.Message) *slog.Logger {
 func (n *Notifier) fail(to store.Recipient, after time.Duration) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	f := n.slow[to]
-	f.n++
-	pause := min(n.o.Retry<<min(f.n-1, 5), time.Minute)
-	f.until = time.Now().Add(max(pause, min(after, time.Hour)))
-	n.slow[to] = f
+	p := n.at(to)
+	p.failed++
+	pause := min(n.o.Retry<<min(p.failed-1, 5), time.Minute)
+	p.until = time.Now().Add(max(pause, min(after, time.Hour)))
 }
 
 func (n *Notifier) recover(to store.Recipient) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	delete(n.slow, to)
+	p := n.at(to)
+	p.failed, p.until, p.back = 0, time.Time{}, time.Time{}
 }
 
 // settling bounds what is written to the outbox after an attempt, also while we
@@ -353,11 +426,11 @@ func (n *Notifier) settle(write func(context.Context) error) {
 }
 
 func (n *Notifier) done(m *store.Message) {
-	n.settle(func(ctx context.Context) error { return n.outbox.Done(ctx, m.ID) })
+	n.settle(func(ctx context.Context) error { return n.outbox.Done(ctx, m) })
 }
 
-func (n *Notifier) later(wait time.Duration, id string) {
-	n.settle(func(ctx context.Context) error { return n.outbox.Retry(ctx, time.Now().Add(wait), id) })
+func (n *Notifier) later(wait time.Duration, m *store.Message) {
+	n.settle(func(ctx context.Context) error { return n.outbox.Retry(ctx, time.Now().Add(wait), m) })
 }
 
 // backoff is how long to wait after so many attempts, with a fifth of chance in

@@ -32,7 +32,7 @@ func (p postOffice) posted() []*store.Message {
 		p.t.Fatal(err)
 	}
 	for _, m := range all {
-		if err := p.store.Done(p.t.Context(), m.ID); err != nil {
+		if err := p.store.Done(p.t.Context(), m); err != nil {
 			p.t.Fatal(err)
 		}
 	}

@@ -19,6 +19,8 @@ type Message struct {
 	Begun    bool      // an earlier attempt has come so far that it may have arrived
 	Queued   time.Time // when it was put in
 	Letter   *Letter   // of a notice, else nil
+
+	claims int // so many were given it, this one included
 }
 
 // messageRec is the record of a message; it is due when it is to be delivered.
@@ -30,6 +32,7 @@ type messageRec struct {
 	begun    bool
 	queued   time.Time
 	letter   []byte // of a notice, as JSON
+	claims   int    // how often it was given to somebody: who was given it before is too late
 }
 
 func (m *messageRec) encode() []byte {
@@ -42,6 +45,7 @@ func (m *messageRec) encode() []byte {
 	e.uint(6, flag(m.begun))
 	e.time(7, m.queued)
 	e.bytes(8, m.letter)
+	e.uint(9, uint64(m.claims))
 	return e
 }
 
@@ -68,6 +72,8 @@ func decodeMessage(b []byte) (*messageRec, error) {
 			m.queued = x.time()
 		case 8:
 			m.letter = slices.Clone(x.raw)
+		case 9:
+			m.claims = int(x.v)
 		}
 	}
 	return m, nil
@@ -92,7 +98,8 @@ func (s *Store) enqueue(tx Tx, now time.Time, event Key, to Recipient, doc []byt
 
 // Claim takes at most limit messages that are due, those due longest first, for
 // the time of lease: nobody else is given them meanwhile, and if nothing is
-// said of one until then, it is due again.
+// said of one until then, it is due again. Who has had one before is then too
+// late to say anything but that it is done.
 func (s *Store) Claim(ctx context.Context, limit int, lease time.Duration) (out []*Message, err error) {
 	some := false
 	err = s.view(ctx, func(tx Tx) error { // mostly there is none, and a View costs no commit
@@ -120,10 +127,11 @@ func (s *Store) Claim(ctx context.Context, limit int, lease time.Duration) (out 
 				return fmt.Errorf("message %x: %w", item.ID, err)
 			}
 			m.attempts++
+			m.claims++
 			if err := tx.Put(OutboxRecords, item.ID, m.encode(), now.Add(lease)); err != nil {
 				return err
 			}
-			given := &Message{ID: string(item.ID), To: m.to, Event: s.showEvent(m.key, e), Attempts: m.attempts, Begun: m.begun, Queued: m.queued}
+			given := &Message{ID: string(item.ID), To: m.to, Event: s.showEvent(m.key, e), Attempts: m.attempts, Begun: m.begun, Queued: m.queued, claims: m.claims}
 			if m.letter != nil {
 				if err := json.Unmarshal(m.letter, &given.Letter); err != nil {
 					return fmt.Errorf("message %x: %w", item.ID, err)
@@ -136,44 +144,70 @@ func (s *Store) Claim(ctx context.Context, limit int, lease time.Duration) (out 
 	return out, err
 }
 
+// doubtful is how long a message is kept back that has come so far that it may
+// have arrived.
+const doubtful = time.Hour
+
+// Renew keeps messages that were claimed for the time of lease from now on.
+func (s *Store) Renew(ctx context.Context, lease time.Duration, messages ...*Message) error {
+	_, err := s.changeMessages(ctx, messages, func(m *messageRec, now time.Time) time.Time {
+		if m.begun {
+			return now.Add(doubtful)
+		}
+		return now.Add(lease)
+	})
+	return err
+}
+
 // Begin notes that the attempt on a message is about to come so far that it may
 // arrive without our knowing. Channels that must not tell anybody twice call it
-// before, and give up a message that comes with Begun set.
-func (s *Store) Begin(ctx context.Context, id string) error {
-	return s.changeMessages(ctx, []string{id}, func(m *messageRec) (time.Time, bool) {
+// before, and give up a message that comes with Begun set. It refuses with
+// Conflict where somebody else was given the message meanwhile, or it is gone.
+func (s *Store) Begin(ctx context.Context, m *Message) error {
+	n, err := s.changeMessages(ctx, []*Message{m}, func(m *messageRec, now time.Time) time.Time {
 		m.begun = true
-		return s.now().Add(time.Hour), true
+		return now.Add(doubtful)
 	})
+	if err == nil && n == 0 {
+		return Refuse(Conflict, "the message is no longer ours")
+	}
+	return err
 }
 
 // Retry makes messages due again at a time; their attempt is known to have
 // failed, or was none.
-func (s *Store) Retry(ctx context.Context, at time.Time, ids ...string) error {
-	return s.changeMessages(ctx, ids, func(m *messageRec) (time.Time, bool) {
+func (s *Store) Retry(ctx context.Context, at time.Time, messages ...*Message) error {
+	_, err := s.changeMessages(ctx, messages, func(m *messageRec, _ time.Time) time.Time {
 		m.begun = false
-		return at, true
+		return at
 	})
+	return err
 }
 
 // Return gives messages back that were claimed and not tried: they are due again
 // at a time, and this was no attempt.
-func (s *Store) Return(ctx context.Context, at time.Time, ids ...string) error {
-	return s.changeMessages(ctx, ids, func(m *messageRec) (time.Time, bool) {
+func (s *Store) Return(ctx context.Context, at time.Time, messages ...*Message) error {
+	_, err := s.changeMessages(ctx, messages, func(m *messageRec, _ time.Time) time.Time {
 		m.attempts = max(m.attempts-1, 0)
-		return at, true
+		return at
 	})
+	return err
 }
 
-// Done removes a message that was delivered or is given up.
-func (s *Store) Done(ctx context.Context, id string) error {
-	return s.changeMessages(ctx, []string{id}, func(*messageRec) (time.Time, bool) { return time.Time{}, false })
+// Done removes a message that was delivered or is given up, whoever has it now.
+func (s *Store) Done(ctx context.Context, m *Message) error {
+	return s.update(ctx, func(tx Tx) error { return tx.Delete(OutboxRecords, []byte(m.ID)) })
 }
 
-// changeMessages rewrites messages, or removes them. One that is gone is left so.
-func (s *Store) changeMessages(ctx context.Context, ids []string, change func(*messageRec) (due time.Time, keep bool)) error {
-	return s.update(ctx, func(tx Tx) error {
-		for _, id := range ids {
-			doc, err := tx.Get(OutboxRecords, []byte(id))
+// changeMessages rewrites messages, to be due when change says, and tells how
+// many. One that is gone, or that somebody else was given since, is left so.
+func (s *Store) changeMessages(ctx context.Context, messages []*Message, change func(m *messageRec, now time.Time) (due time.Time)) (changed int, err error) {
+	err = s.update(ctx, func(tx Tx) error {
+		changed = 0
+		now := s.now()
+		for _, given := range messages {
+			id := []byte(given.ID)
+			doc, err := tx.Get(OutboxRecords, id)
 			if err != nil {
 				return err
 			}
@@ -184,15 +218,16 @@ func (s *Store) changeMessages(ctx context.Context, ids []string, change func(*m
 			if err != nil {
 				return fmt.Errorf("message %x: %w", id, err)
 			}
-			if due, keep := change(m); keep {
-				err = tx.Put(OutboxRecords, []byte(id), m.encode(), due)
-			} else {
-				err = tx.Delete(OutboxRecords, []byte(id))
+			if m.claims != given.claims {
+				continue
 			}
-			if err != nil {
+			changed++
+			due := change(m, now)
+			if err := tx.Put(OutboxRecords, id, m.encode(), due); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+	return changed, err
 }

@@ -149,28 +149,45 @@ func testOutbox(t *testing.T, open Pair) {
 	if again.ID != first.ID || again.Attempts != 2 {
 		t.Errorf("%+v", again)
 	}
-	if err := e.Begin(e.ctx(), again.ID); err != nil {
+	e.want(e.Begin(e.ctx(), first), store.Conflict, "the message is no longer ours") // his turn is over
+	for _, late := range []error{e.Retry(e.ctx(), time.Now().Add(-time.Second), first), e.Return(e.ctx(), time.Now().Add(-time.Second), first), e.Renew(e.ctx(), 0, first)} {
+		if late != nil {
+			t.Fatal(late)
+		}
+	}
+	claim(10, time.Minute, 0)
+	if err := e.Begin(e.ctx(), again); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Renew(e.ctx(), 0, again); err != nil { // what is in doubt stays with who has it
 		t.Fatal(err)
 	}
 	e.reboot() // in the middle of an attempt
 	claim(10, time.Minute, 0)
-	if err := e.Retry(e.ctx(), time.Now().Add(-time.Second), second.ID, "unknown"); err != nil {
+	unknown := &store.Message{ID: "unknown"}
+	if err := e.Retry(e.ctx(), time.Now().Add(-time.Second), second, unknown); err != nil {
 		t.Fatal(err)
 	}
-	if got := claim(10, time.Minute, 1)[0]; got.ID != second.ID || got.Attempts != 2 || got.Begun {
-		t.Errorf("%+v", got)
+	if second = claim(10, time.Minute, 1)[0]; second.Attempts != 2 || second.Begun {
+		t.Errorf("%+v", second)
 	}
-	if err := e.Return(e.ctx(), time.Now().Add(-time.Second), second.ID, "unknown"); err != nil { // it was not tried
+	if err := e.Return(e.ctx(), time.Now().Add(-time.Second), second, unknown); err != nil { // it was not tried
 		t.Fatal(err)
 	}
-	if got := claim(10, time.Minute, 1)[0]; got.ID != second.ID || got.Attempts != 2 {
-		t.Errorf("%+v", got)
+	if second = claim(10, time.Second, 1)[0]; second.Attempts != 2 {
+		t.Errorf("%+v", second)
 	}
+	if err := e.Renew(e.ctx(), time.Minute, second, unknown); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(1100 * time.Millisecond)
+	claim(10, time.Minute, 0)
 	for _, m := range []*store.Message{first, second, second} {
-		if err := e.Done(e.ctx(), m.ID); err != nil {
+		if err := e.Done(e.ctx(), m); err != nil {
 			t.Fatal(err)
 		}
 	}
+	e.want(e.Begin(e.ctx(), second), store.Conflict, "the message is no longer ours")
 	if n := e.leftRecords(store.OutboxRecords); n != 0 {
 		t.Errorf("%d messages left", n)
 	}

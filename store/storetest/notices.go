@@ -27,7 +27,7 @@ func (e *env) letters() (out []string) {
 			names = append(names, f.Name)
 		}
 		out = append(out, strings.TrimSuffix(fmt.Sprintf("%s %s: %s", m.Event.Type, m.To.Name, strings.Join(names, " ")), ": "))
-		if err := e.Done(e.ctx(), m.ID); err != nil {
+		if err := e.Done(e.ctx(), m); err != nil {
 			e.t.Fatal(err)
 		}
 	}
