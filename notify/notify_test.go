@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -287,7 +288,8 @@ func TestPublic(t *testing.T) {
 	for a, want := range map[string]bool{
 		"8.8.8.8": true, "2a00:1450::1": true, "10.1.2.3": false, "172.16.0.1": false, "192.168.1.1": false, "127.0.0.1": false, "169.254.1.1": false,
 		"100.64.0.1": false, "0.0.0.0": false, "224.0.0.1": false, "255.255.255.255": false, "::1": false, "::": false, "fe80::1": false, "fc00::1": false,
-		"64:ff9b::7f00:1": false, "2002:7f00:1::": false,
+		"64:ff9b::7f00:1": false, "2002:7f00:1::": false, "fec0::1": false, "::7f00:1": false, "::ffff:0:7f00:1": false, "100::1": false, "2001:db8::1": false,
+		"3fff::1": false, "5f00::1": false, "192.0.2.1": false, "198.51.100.1": false, "203.0.113.1": false, "192.88.99.1": false, "198.18.0.1": false,
 	} {
 		if got := public(netip.MustParseAddr(a)); got != want {
 			t.Errorf("%s: %v", a, got)
@@ -362,6 +364,72 @@ func TestWaitingGoesBack(t *testing.T) {
 	for id, times := range r.ids {
 		if times != 1 {
 			t.Errorf("%s was accepted %d times", id, times)
+		}
+	}
+}
+
+// A place of which many messages wait and that does not answer keeps nobody else
+// waiting.
+func TestDeadPlace(t *testing.T) {
+	dead := newReceiver(t, func(_ int, w http.ResponseWriter) bool { w.WriteHeader(500); return true })
+	quick := newReceiver(t, nil)
+	h := newHouse(t, Webhook{Name: "dead", URL: dead.srv.URL, Secret: secret, Events: []string{"file.*"}}, Webhook{Name: "quick", URL: quick.srv.URL, Secret: secret, Events: []string{"session.*"}})
+	h.upload(10 * claimed)
+	if _, err := h.engine.CreateSession(t.Context(), alice, store.SessionSpec{}); err != nil {
+		t.Fatal(err)
+	}
+	h.options.Poll, h.options.Retry = time.Hour, time.Hour // with a single look at the outbox
+	h.start()
+	eventually(t, "the quick one is told", func() bool { return quick.accepted() == 1 })
+}
+
+// What is put back comes at a rate, and not all at once.
+func TestBehind(t *testing.T) {
+	var p place
+	first := p.behind(time.Minute, time.Second)
+	for range 100 {
+		p.behind(time.Minute, time.Second)
+	}
+	if last := p.behind(time.Minute, time.Second); last < first+90*time.Second || p.behind(0, 24*time.Hour) > mostBack {
+		t.Errorf("%v, then %v", first, last)
+	}
+}
+
+// Who takes long keeps what it has: nobody else is given it meanwhile.
+func TestRenewed(t *testing.T) {
+	release := make(chan struct{})
+	r := newReceiver(t, func(int, http.ResponseWriter) bool { <-release; return false })
+	t.Cleanup(sync.OnceFunc(func() { close(release) }))
+	h := newHouse(t, Webhook{Name: "a", URL: r.srv.URL, Secret: secret})
+	h.options.lease = 300 * time.Millisecond
+	h.upload(1)
+	h.start()
+	eventually(t, "it is called", func() bool { r.mu.Lock(); defer r.mu.Unlock(); return r.calls == 1 })
+	for end := time.Now().Add(4 * h.options.lease); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if got, err := h.engine.Claim(t.Context(), 1, time.Hour); err != nil || len(got) > 0 {
+			t.Fatalf("%v, %v", got, err)
+		}
+	}
+}
+
+// The address of a webhook may have a secret in it: it is not logged.
+func TestNoAddressInLog(t *testing.T) {
+	var log bytes.Buffer
+	h := newHouse(t, Webhook{Name: "a", URL: "http://127.0.0.1:1/hush?key=hush", Secret: secret})
+	h.options.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	h.upload(1)
+	n := h.start()
+	eventually(t, "an attempt", func() bool { return h.outcome("failed") > 0 })
+	n.Stop()
+	if text := log.String(); strings.Contains(text, "hush") || !strings.Contains(text, "refused") {
+		t.Error(text)
+	}
+}
+
+func TestRetryAfter(t *testing.T) {
+	for said, want := range map[string]time.Duration{"": 0, "7": 7 * time.Second, "-1": 0, "x": 0, "100000": time.Hour, "Mon, 02 Jan 2006 15:04:05 GMT": 0, "Fri, 01 Jan 2100 00:00:00 GMT": time.Hour} {
+		if got := retryAfter(http.Header{"Retry-After": {said}}); got != want {
+			t.Errorf("%q: %v, want %v", said, got, want)
 		}
 	}
 }

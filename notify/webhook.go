@@ -107,7 +107,6 @@ type webhooks struct {
 }
 
 func (w *webhooks) place(to store.Recipient) store.Recipient { return to }
-func (w *webhooks) timeout() time.Duration                   { return w.most }
 
 func newWebhooks(o Options) (*webhooks, error) {
 	if len(o.Webhooks) > 0 && o.Payload == nil {
@@ -154,7 +153,8 @@ func refusePrivate(_, address string, _ syscall.RawConn) error {
 
 // public tells whether an address is one of the Internet's.
 func public(a netip.Addr) bool {
-	if !a.IsGlobalUnicast() || a.IsPrivate() {
+	// What of IPv6 lies outside of 2000::/3 is local, a translator's, or obsolete.
+	if !a.IsGlobalUnicast() || a.IsPrivate() || a.Is6() && !netip.MustParsePrefix("2000::/3").Contains(a) {
 		return false
 	}
 	for _, p := range special() {
@@ -167,15 +167,18 @@ func public(a netip.Addr) bool {
 
 // special are ranges of the IANA special-purpose registries (RFC 6890) that
 // netip does not know.
-func special() [9]netip.Prefix {
+func special() [13]netip.Prefix {
 	return [...]netip.Prefix{
 		netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("192.0.0.0/24"),
-		netip.MustParsePrefix("198.18.0.0/15"), netip.MustParsePrefix("240.0.0.0/4"), netip.MustParsePrefix("64:ff9b::/96"),
-		netip.MustParsePrefix("64:ff9b:1::/48"), netip.MustParsePrefix("2001::/23"), netip.MustParsePrefix("2002::/16"),
+		netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("192.88.99.0/24"), netip.MustParsePrefix("198.18.0.0/15"),
+		netip.MustParsePrefix("198.51.100.0/24"), netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("240.0.0.0/4"),
+		netip.MustParsePrefix("2001::/23"), netip.MustParsePrefix("2001:db8::/32"), netip.MustParsePrefix("2002::/16"), netip.MustParsePrefix("3fff::/20"),
 	}
 }
 
 func (w *webhooks) deliver(ctx context.Context, m *store.Message) (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, w.most)
+	defer cancel()
 	h, ok := w.hooks[m.To.Name]
 	if !ok {
 		return 0, fmt.Errorf("%w: it is not configured any more", errGiveUp)
@@ -187,7 +190,7 @@ func (w *webhooks) deliver(ctx context.Context, m *store.Message) (time.Duration
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, h.URL, bytes.NewReader(body))
 	if err != nil {
-		return 0, fmt.Errorf("%w: %w", errGiveUp, err)
+		return 0, fmt.Errorf("%w: %w", errGiveUp, withoutURL(err))
 	}
 	now := strconv.FormatInt(time.Now().Unix(), 10)
 	r.Header.Set("Content-Type", "application/json")
@@ -197,7 +200,7 @@ func (w *webhooks) deliver(ctx context.Context, m *store.Message) (time.Duration
 	r.Header.Set("Webhook-Signature", "v1,"+sign(w.keys[h.Name], e.ID, now, body))
 	res, err := w.client.Do(r)
 	if err != nil {
-		return 0, err
+		return 0, withoutURL(err)
 	}
 	defer res.Body.Close()
 	_, _ = io.CopyN(io.Discard, res.Body, 64<<10) // so that the connection serves again
@@ -207,8 +210,27 @@ func (w *webhooks) deliver(ctx context.Context, m *store.Message) (time.Duration
 	case res.StatusCode == http.StatusGone:
 		return 0, fmt.Errorf("%w: the receiver answers %s", errGiveUp, res.Status)
 	}
-	seconds, _ := strconv.Atoi(res.Header.Get("Retry-After"))
-	return time.Duration(min(max(seconds, 0), 3600)) * time.Second, errors.New("the receiver answers " + res.Status)
+	return retryAfter(res.Header), errors.New("the receiver answers " + res.Status)
+}
+
+// retryAfter is how long the receiver wants to be left alone, an hour at most (RFC 9110
+// §10.2.3: seconds, or a date).
+func retryAfter(h http.Header) time.Duration {
+	said := h.Get("Retry-After")
+	if at, err := http.ParseTime(said); err == nil {
+		return min(max(time.Until(at), 0), time.Hour)
+	}
+	seconds, _ := strconv.Atoi(said)
+	return time.Duration(min(max(seconds, 0), 3600)) * time.Second
+}
+
+// withoutURL is an error without the address that was called, which may have a
+// secret in it, and errors are logged.
+func withoutURL(err error) error {
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		return e.Err
+	}
+	return err
 }
 
 // sign is the signature of Standard Webhooks 1.0.0, "Signature scheme":
