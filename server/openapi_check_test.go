@@ -446,7 +446,7 @@ func TestContractCatches(t *testing.T) {
 	form := []string{"Content-Type", "multipart/form-data; boundary=B"}
 	const fileForm = "--B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"f\"\r\n\r\nx\r\n--B\r\n" +
 		"Content-Disposition: form-data; name=\"ttl\"\r\n\r\n%s\r\n--B--\r\n"
-	jsonHead := []string{"Content-Type", "application/json; charset=utf-8"}
+	jsonHead := []string{"Content-Type", "application/json"}
 	created := append([]string{"Location", "http://host/uploads/x"}, jsonHead...)
 	tests := []struct {
 		name         string

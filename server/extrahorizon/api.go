@@ -115,7 +115,7 @@ func fail(w http.ResponseWriter, _ *http.Request, err error) reply.Answer {
 	}{c, rowOf(c).name, a.Message})
 }
 
-const jsonType = "application/json; charset=utf-8"
+const jsonType = "application/json"
 
 // readObject reads a JSON object; nil if the body is empty.
 func readObject(r *http.Request) (map[string]json.RawMessage, error) {

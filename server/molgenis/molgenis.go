@@ -116,7 +116,7 @@ func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) reply.Answ
 		w.Header().Set("WWW-Authenticate", `Token realm="molgenis"`)
 	}
 	if strings.HasPrefix(r.URL.Path, "/api/v1/") {
-		return ans.Write(w, "application/json; charset=utf-8", errorList{[]errorItem{{ans.Message}}})
+		return ans.Write(w, "application/json", errorList{[]errorItem{{ans.Message}}})
 	}
 	p := problem{Type: a.server(r) + "/problem", Title: http.StatusText(ans.Status), Status: ans.Status, Detail: ans.Message}
 	switch {

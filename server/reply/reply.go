@@ -8,7 +8,7 @@ import (
 	"strconv"
 )
 
-const jsonType = "application/json; charset=utf-8"
+const jsonType = "application/json" // without charset, which RFC 8259 §11 does not know
 
 // JSON answers with v. A value that cannot be marshalled is a fault of ours
 // and comes back as an error, with nothing written.
