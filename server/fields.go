@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"maps"
 	"math"
 	"mime"
 	"net/http"
@@ -23,15 +24,31 @@ import (
 // maxFields is the most bytes of a JSON or form body, and of one form field.
 const maxFields = 64 << 10
 
-// fields is what a client said: members of a JSON object or form fields.
-// What is not there, or null, was not said.
+// fields is what a client said: members of a JSON object, form fields, and what
+// stands beside a body. What is not there, or null, was not said.
 type fields struct {
 	json map[string]json.RawMessage
-	form url.Values
+	form url.Values // what json does not say
 }
 
-// readFields reads a body that is none, JSON, or a form of either type.
+// readFields reads a body that is none, JSON, or a form of either type, and what
+// query and headers say that it does not.
 func (s *server) readFields(r *http.Request) (fields, error) {
+	f, err := s.readBody(r)
+	if err != nil {
+		return f, err
+	}
+	said, err := besideBody(r)
+	if err != nil {
+		return f, err
+	}
+	maps.Copy(said, f.form)
+	f.form = said
+	return f, nil
+}
+
+// readBody reads a body that is none, JSON, or a form of either type.
+func (s *server) readBody(r *http.Request) (fields, error) {
 	ct := r.Header.Get("Content-Type")
 	mt, _, err := mime.ParseMediaType(ct)
 	if err != nil {
@@ -188,6 +205,9 @@ func ttl(name string, seconds int64) (*time.Duration, error) {
 
 // fileSpec reads what may be said of a file in fields.
 func (f fields) fileSpec() (spec store.FileSpec, err error) {
+	if err = f.refuseLost("ttl", "max_downloads"); err != nil {
+		return spec, err
+	}
 	if spec.Name, err = f.text("name"); err != nil {
 		return spec, err
 	}
@@ -222,30 +242,39 @@ func tidyTags(tags []string) []string {
 // maxFormTags bounds the work on tags that the engine refuses anyway.
 const maxFormTags = 100
 
-// headerSpec reads what may be said of a file in query and headers. The query
-// goes first.
+// headerSpec reads what may be said of a file in query and headers.
 func headerSpec(r *http.Request) (store.FileSpec, error) {
+	said, err := besideBody(r)
+	if err != nil {
+		return store.FileSpec{}, err
+	}
+	return fields{form: said}.fileSpec()
+}
+
+// besideBody reads the query, and those headers that stand for fields. The query
+// goes first.
+func besideBody(r *http.Request) (url.Values, error) {
 	form := url.Values{}
 	if r.URL.RawQuery != "" {
 		q, err := url.ParseQuery(r.URL.RawQuery)
 		if err != nil {
-			return store.FileSpec{}, invalid("the query is malformed")
+			return nil, invalid("the query is malformed")
 		}
 		form = q
 	}
-	for field, header := range map[string]string{"ttl": "X-Fileshare-Ttl", "max_downloads": "X-Fileshare-Max-Downloads"} {
-		if v := r.Header[header]; len(v) > 0 && form[field] == nil {
-			form[field] = v
+	for header, v := range r.Header {
+		name, ok := strings.CutPrefix(header, "X-Fileshare-")
+		if name = strings.ReplaceAll(strings.ToLower(name), "-", "_"); !ok || form[name] != nil {
+			continue
 		}
-	}
-	if v := r.Header["X-Fileshare-Tags"]; len(v) > 0 && form["tags"] == nil {
-		for tag := range strings.SplitSeq(strings.Join(v, ","), ",") {
-			if tag = strings.TrimSpace(tag); tag != "" {
-				form.Add("tags", tag)
-			}
+		if name == "tags" {
+			v = strings.Split(strings.Join(v, ","), ",")
+		} else if limitMeant(name) == "" {
+			continue
 		}
+		form[name] = v
 	}
-	return fields{form: form}.fileSpec()
+	return form, nil
 }
 
 // mediaType cleans a Content-Type for storing. nil: it says nothing, the

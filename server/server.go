@@ -147,6 +147,7 @@ type route struct {
 	any     http.Handler // instead of the above
 	resumes bool         // a body may be sent in pieces
 	silent  bool         // other methods are 404, not 405
+	noPut   string       // what a PUT that does not exist is told; empty: nothing special
 	allow   string
 	metrics *routeMetrics
 }
@@ -164,7 +165,7 @@ func (s *server) routes() *mux.Router {
 	)
 	table := []route{
 		{name: upload, page: true, resumes: true, get: s.getUpload, put: s.putUpload, patch: s.patchFile, delete: s.deleteFile},
-		{name: "/uploads", resumes: true, get: s.listUploads, post: s.postUpload},
+		{name: "/uploads", resumes: true, get: s.listUploads, post: s.postUpload, noPut: "there is no name to PUT to: PUT /uploads/ or /uploads/NAME, or POST here"},
 		{name: tokens + "/{tid}", page: true, get: s.getToken, delete: s.deleteToken},
 		{name: tokens, get: s.listTokens, post: s.postToken},
 		{name: file, page: true, resumes: true, get: s.getFile, put: s.putFile, patch: s.patchFile, delete: s.deleteFile},
@@ -270,7 +271,11 @@ func (rt *route) call(w http.ResponseWriter, r *http.Request) error {
 			return errPath
 		}
 		w.Header().Set("Allow", rt.allow)
-		return reply.Refuse(reply.Method, "method not allowed", nil)
+		message := "method not allowed"
+		if r.Method == http.MethodPut && rt.noPut != "" {
+			message = rt.noPut
+		}
+		return reply.Refuse(reply.Method, message, nil)
 	}
 	if !rt.open {
 		c, err := rt.srv.account(r)

@@ -10,6 +10,9 @@ import (
 )
 
 func (f fields) sessionSpec() (spec store.SessionSpec, err error) {
+	if err = f.refuseLost("ttl"); err != nil {
+		return spec, err
+	}
 	if spec.Name, err = f.text("name"); err != nil {
 		return spec, err
 	}
@@ -64,6 +67,9 @@ func (s *server) patchSession(w http.ResponseWriter, r *http.Request) error {
 	}
 	spec, err := said.sessionSpec()
 	if err != nil {
+		return err
+	}
+	if err := said.refuseUnknown(api.Session{}, "ttl", "name"); err != nil {
 		return err
 	}
 	sess, err := s.store.PatchSession(r.Context(), state(r).caller, state(r).vars["sid"], spec)
@@ -144,10 +150,14 @@ func (s *server) putFile(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	} else {
+		var err error
+		if in.spec, err = headerSpec(r); err != nil {
+			return err
+		}
 		if d, ok := drafted(r); ok && s.o.Tus {
-			spec := store.FileSpec{Type: mediaType(r.Header.Get("Content-Type"))}
+			in.spec.Type = mediaType(r.Header.Get("Content-Type"))
 			return s.ietfCreate(w, r, d, func(b store.Begin) (*store.Progress, error) {
-				return s.store.BeginFile(r.Context(), x.caller, ref, spec, b)
+				return s.store.BeginFile(r.Context(), x.caller, ref, in.spec, b)
 			})
 		}
 		if err := may(r.Context(), r.ContentLength); err != nil {
@@ -157,7 +167,7 @@ func (s *server) putFile(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	f, err := s.store.StoreFile(r.Context(), x.caller, ref, store.FileSpec{Name: in.spec.Name, OriginalName: in.spec.OriginalName, Type: in.spec.Type}, in.content)
+	f, err := s.store.StoreFile(r.Context(), x.caller, ref, in.spec, in.content)
 	if err != nil {
 		in.content.Discard()
 		return err

@@ -13,6 +13,9 @@ func (s *server) postToken(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if err := said.refuseLost("ttl", "max_downloads"); err != nil {
+		return err
+	}
 	var spec store.TokenSpec
 	access, err := said.text("access")
 	if err != nil {

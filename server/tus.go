@@ -395,8 +395,8 @@ func (m metadata) spec(r *http.Request) (store.FileSpec, error) {
 		return spec, err
 	}
 	form := url.Values{}
-	for _, key := range []string{"ttl", "max_downloads"} {
-		if v, ok := m.values[key]; ok {
+	for key, v := range m.values {
+		if limitMeant(key) != "" {
 			form.Set(key, v)
 		}
 	}

@@ -19,7 +19,10 @@ import (
 // that is longer than a file may be is refused by its Content-Length.
 const slack = 1 << 20
 
-var errNoFile = store.Refuse(store.Invalid, "the form has no part named file")
+var (
+	errNoFile    = store.Refuse(store.Invalid, "the form has no part named file")
+	errMoreFiles = store.Refuse(store.Invalid, "the form has more than one file")
+)
 
 // postUpload takes a form, or the bytes of a file as they are.
 func (s *server) postUpload(w http.ResponseWriter, r *http.Request) error {
@@ -183,6 +186,9 @@ func (in *incoming) form() error {
 			}
 			continue
 		}
+		if part.FileName() != "" { // browsers send an empty one where no file was chosen
+			return in.stray()
+		}
 		v, err := part.Value(maxFields)
 		if err != nil {
 			return dialect.FormError(err)
@@ -190,9 +196,13 @@ func (in *incoming) form() error {
 		if total += len(v); total > slack {
 			return invalid("the form is too large")
 		}
-		switch part.FormName() {
+		switch name := part.FormName(); name {
 		case "ttl", "max_downloads", "name", "tags":
-			said.form.Add(part.FormName(), v)
+			said.form.Add(name, v)
+		default:
+			if limitMeant(name) != "" {
+				said.form.Add(name, v) // to be refused
+			}
 		}
 	}
 	if in.content == nil {
@@ -204,7 +214,7 @@ func (in *incoming) form() error {
 // file receives the part with the file.
 func (in *incoming) file(part *multipart.Part) (err error) {
 	if in.content != nil {
-		return invalid("the form has more than one file")
+		return errMoreFiles
 	}
 	if name := part.FileName(); name != "" {
 		in.spec.Name = &name
@@ -212,6 +222,15 @@ func (in *incoming) file(part *multipart.Part) (err error) {
 	in.spec.Type = mediaType(part.ContentType())
 	in.content, err = in.s.receivePart(in.r, state(in.r).caller, part)
 	return err
+}
+
+// stray refuses a file in a part of another name: left out, it would be lost
+// without a word.
+func (in *incoming) stray() error {
+	if in.content != nil {
+		return errMoreFiles
+	}
+	return invalid("the form has no part named file, but a file in another part")
 }
 
 // merge combines what the part says, query and headers, and the fields: the
@@ -271,6 +290,9 @@ func (s *server) patchFile(w http.ResponseWriter, r *http.Request) error {
 	}
 	spec, err := said.fileSpec()
 	if err != nil {
+		return err
+	}
+	if err := said.refuseUnknown(api.File{}, "ttl", "name", "tags", "max_downloads"); err != nil {
 		return err
 	}
 	f, err := s.store.PatchFile(r.Context(), state(r).caller, state(r).ref(), spec)

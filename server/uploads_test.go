@@ -69,6 +69,10 @@ func TestUploadForms(t *testing.T) {
 		"no file":         {[]field{{name: "ttl", value: "60"}}, "alice", 400, `no part named file`},
 		"empty form":      {nil, "alice", 400, `no part named file`},
 		"two files":       {[]field{file, file}, "alice", 400, "more than one file"},
+		"file elsewhere":  {[]field{file, {name: "file2", file: "g.txt", value: "x"}}, "alice", 400, "more than one file"},
+		"elsewhere first": {[]field{{name: "file2", file: "g.txt", value: strings.Repeat("x", 70_000)}, file}, "alice", 400, "no part named file"},
+		"misspelt limit":  {[]field{file, {name: "max_download", value: "1"}}, "alice", 400, `no field \"max_download\", the limit is called max_downloads`},
+		"other's limit":   {[]field{{name: "expires", value: "60"}, file}, "alice", 400, `no field \"expires\", the limit is called ttl`},
 		"zero ttl":        {[]field{file, {name: "ttl", value: "0"}}, "alice", 400, "ttl"},
 		"negative ttl":    {[]field{file, {name: "ttl", value: "-5"}}, "alice", 400, "ttl"},
 		"fraction":        {[]field{file, {name: "ttl", value: "1.5"}}, "alice", 400, "ttl"},
@@ -135,7 +139,10 @@ func TestRawUploads(t *testing.T) {
 		"malformed":     {"PUT", "/uploads/d", "x", []string{"Repr-Digest", "sha-256=abc"}, 400, "Repr-Digest"},
 		"unknown only":  {"PUT", "/uploads/d", "x", []string{"Repr-Digest", "sha-512=:AAAA:"}, 400, "sha-256"},
 		"unknown too":   {"PUT", "/uploads/d", "x", []string{"Repr-Digest", "sha-512=:AAAA:, " + digestOf("x")}, 201, `"size":1`},
-		"wrong method":  {"PUT", "/uploads", "x", nil, 405, "method_not_allowed"},
+		"wrong method":  {"PUT", "/uploads", "x", nil, 405, "/uploads/NAME"},
+		"misspelt":      {"PUT", "/uploads/q?maxDownloads=1", "x", nil, 400, `no field \"maxDownloads\", the limit is called max_downloads`},
+		"misspelt too":  {"PUT", "/uploads/q", "x", []string{"X-Fileshare-Max-Download", "1"}, 400, `no field \"max_download\"`},
+		"anything else": {"PUT", "/uploads/q?utm_source=x&comment=y", "x", []string{"X-Fileshare-Comment", "z"}, 201, `"max_downloads":0`},
 		"slashes":       {"PUT", "//x", "x", nil, 404, "not_found"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -223,7 +230,8 @@ func TestPatchAndDelete(t *testing.T) {
 		status     int
 		want       string
 	}{
-		{`{"ttl":60,"name":"n","tags":["x"],"max_downloads":4,"unknown":[1]}`, "alice", 200, `"max_downloads":4`},
+		{`{"ttl":60,"name":"n","tags":["x"],"max_downloads":4,"size":7,"owner":"bob"}`, "alice", 200, `"max_downloads":4`},
+		{`{"max_downloads":5,"unknown":[1]}`, "alice", 400, `there is no field \"unknown\"`}, {`{"Name":"m"}`, "alice", 400, `there is no field \"Name\"`},
 		{`{"ttl":"90"}`, "alice", 200, `"ttl":90`}, {`{}`, "alice", 200, `"ttl":90`}, {`{"ttl":null}`, "alice", 200, `"ttl":90`},
 		{`{"ttl":1.5}`, "alice", 400, "ttl"}, {`{"ttl":0}`, "alice", 400, "ttl"}, {`{"ttl":true}`, "alice", 400, "ttl"}, {`{"ttl":[1]}`, "alice", 400, "ttl"},
 		{`{"name":7}`, "alice", 400, "name"}, {`{"tags":"x"}`, "alice", 400, "tags"}, {`{"max_downloads":-1}`, "alice", 400, "max_downloads"},

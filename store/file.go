@@ -83,21 +83,11 @@ func (s *Store) PatchFile(ctx context.Context, c Caller, ref Ref, spec FileSpec)
 		}
 		now := s.now()
 		original := f.file.original
-		if spec.Tags != nil {
-			if err := unindex(tx, f); err != nil {
-				return err
-			}
-		}
-		if err := f.file.apply(spec, now, most); err != nil {
+		if err := s.reapply(tx, f, spec, now, most); err != nil {
 			return err
 		}
 		if spec.OriginalName == nil && original != "" {
 			f.file.original = original // a rename does not change what the client once sent
-		}
-		if spec.Tags != nil {
-			if err := s.index(tx, f); err != nil {
-				return err
-			}
 		}
 		f.file.updated = now
 		if err := putFile(tx, f.fileKey, f.file); err != nil {

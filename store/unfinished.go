@@ -127,8 +127,8 @@ func (s *Store) BeginUpload(ctx context.Context, c Caller, spec FileSpec, b Begi
 	return s.progress(f, 0), nil
 }
 
-// BeginFile makes a session's file without content an unfinished one. spec may
-// set Name and Type where the file has none yet.
+// BeginFile makes a session's file without content an unfinished one; spec is as
+// of StoreFile.
 func (s *Store) BeginFile(ctx context.Context, c Caller, ref Ref, spec FileSpec, b Begin) (*Progress, error) {
 	if err := s.MayStore(ctx, c, ref, max(b.Length, 0)); err != nil {
 		return nil, err
@@ -141,7 +141,7 @@ func (s *Store) BeginFile(ctx context.Context, c Caller, ref Ref, spec FileSpec,
 			return err
 		}
 		now := s.now()
-		if _, err := f.file.fill(spec, now, s.o.MaxSessionTTL); err != nil {
+		if _, err := s.fill(tx, f, spec, now); err != nil {
 			return err
 		}
 		return s.begin(tx, f, b, now)

@@ -271,7 +271,8 @@ func (s *Store) storable(tx Tx, c Caller, ref Ref) (*found, error) {
 }
 
 // StoreFile gives a file of a session its content, which is attached when this
-// returns nil. spec may set Name and Type where the file has none yet.
+// returns nil. spec may set Name and Type where the file has none yet, and TTL,
+// MaxDownloads and Tags anew.
 func (s *Store) StoreFile(ctx context.Context, c Caller, ref Ref, spec FileSpec, content *Content) (*File, error) {
 	if err := s.permit(c, toSession, nil); err != nil {
 		return nil, err
@@ -283,7 +284,7 @@ func (s *Store) StoreFile(ctx context.Context, c Caller, ref Ref, spec FileSpec,
 			return err
 		}
 		now := s.now()
-		spec, err := f.file.fill(spec, now, s.o.MaxSessionTTL)
+		spec, err := s.fill(tx, f, spec, now)
 		if err != nil {
 			return err
 		}
@@ -297,17 +298,31 @@ func (s *Store) StoreFile(ctx context.Context, c Caller, ref Ref, spec FileSpec,
 	return s.render(f, 0), nil
 }
 
-// fill applies what a client says together with a content: Name and Type only
-// where the file has none yet. It returns what was applied.
-func (f *fileRec) fill(spec FileSpec, now time.Time, most time.Duration) (FileSpec, error) {
-	if f.name != "" {
+// fill applies what a client says together with the content of a session's file:
+// Name and Type only where the file has none yet. It returns what was applied.
+func (s *Store) fill(tx Tx, f *found, spec FileSpec, now time.Time) (FileSpec, error) {
+	if f.file.name != "" {
 		spec.Name, spec.OriginalName = nil, nil
 	}
-	if f.mime != "" {
+	if f.file.mime != "" {
 		spec.Type = nil
 	}
 	spec.Size = nil
-	return spec, f.apply(spec, now, most)
+	return spec, s.reapply(tx, f, spec, now, s.o.MaxSessionTTL)
+}
+
+// reapply is apply for a file that is in lists already, which follow its tags.
+func (s *Store) reapply(tx Tx, f *found, spec FileSpec, now time.Time, most time.Duration) error {
+	if spec.Tags == nil {
+		return f.file.apply(spec, now, most)
+	}
+	if err := unindex(tx, f); err != nil {
+		return err
+	}
+	if err := f.file.apply(spec, now, most); err != nil {
+		return err
+	}
+	return s.index(tx, f)
 }
 
 // updateContent is update for a function that attaches a content. If the
