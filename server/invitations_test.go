@@ -111,6 +111,21 @@ func TestInvitationVisited(t *testing.T) {
 	}
 }
 
+// One file is told of as one, on the page and by a refusal.
+func TestInvitationForOne(t *testing.T) {
+	h := newHouse(t, store.Options{}, Options{})
+	in := h.invitation(t, `{"max_files":1}`)
+	if a := h.do("GET", "/invite/"+in.Token, "", nil, "Sec-Fetch-Mode", "navigate").want(t, 200); !a.says("At most 1 file.") {
+		t.Errorf("%s", a.body)
+	}
+	var s api.Session
+	h.do("POST", "/sessions", "", nil, api.InvitationHeader, in.Token).want(t, 201).into(t, &s)
+	h.do("POST", "/sessions/"+s.ID+"/files", "", nil, api.InvitationHeader, in.Token).want(t, 201)
+	if a := h.do("POST", "/sessions/"+s.ID+"/files", "", nil, api.InvitationHeader, in.Token).want(t, 413); !a.says(`at most 1 file"`) {
+		t.Errorf("%s", a.body)
+	}
+}
+
 func TestInvitationChanges(t *testing.T) {
 	h := newHouse(t, store.Options{}, Options{})
 	first, second := h.invitation(t, `{}`), h.invitation(t, `{"max_files":"3"}`)

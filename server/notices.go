@@ -261,7 +261,10 @@ func (s *sending) files() (out []store.LetterFile, more int, err error) {
 		}
 		return out, more, nil
 	case e.File != "":
-		return []store.LetterFile{{Name: e.Name, Size: e.Size}}, 0, nil
+		if f := s.about.File(); f != nil {
+			out = append(out, store.LetterFile{Name: f.OriginalName, Size: filesender.Size(f)})
+		}
+		return out, 0, nil
 	}
 	all, more, err := s.about.Content(mostLetterFiles)
 	all = slices.SortedStableFunc(slices.Values(all), func(x, y *store.File) int { return cmp.Compare(x.Number, y.Number) }) // as they were announced

@@ -149,7 +149,7 @@ func TestEncryptedMails(t *testing.T) {
 	text := base64.StdEncoding.EncodeToString(noise(12))
 	var tr fsTransfer
 	p.fs(signNew, "POST", "/rest.php/transfer", "alice", nil, map[string]any{"recipients": []string{bobs}, "encryption": true, "encryption_key_version": "3",
-		"files": []map[string]any{{"name": "secret.bin", "size": 50, "iv": text, "aead": text}}}).want(t, 201).into(t, &tr)
+		"files": []map[string]any{{"name": "dir/secret.bin", "size": 50, "iv": text, "aead": text}, {"name": "dir/other.bin", "size": 0, "iv": text, "aead": text}}}).want(t, 201).into(t, &tr)
 	f := tr.Files[0]
 	p.fs(signNew, "PUT", fmt.Sprintf("/rest.php/file/%d/chunk/0", f.ID), "alice", map[string]string{"key": f.UID}, noise(50+32)).want(t, 200)
 	p.fs(signNew, "PUT", "/rest.php/file/"+fsID(f.ID), "alice", map[string]string{"key": f.UID}, map[string]any{"complete": true}).want(t, 200)
@@ -157,7 +157,7 @@ func TestEncryptedMails(t *testing.T) {
 	check := func(what, want string) {
 		t.Helper()
 		p.each(what, func(m *store.Message) {
-			if l := m.Letter; len(l.Files) != 1 || l.Files[0].Size != 50 || !l.Encrypted {
+			if l := m.Letter; len(l.Files) == 0 || l.Files[0].Name != "dir/secret.bin" || l.Files[0].Size != 50 || !l.Encrypted {
 				t.Errorf("%s: %+v", what, l)
 			}
 		}, want)
@@ -165,6 +165,17 @@ func TestEncryptedMails(t *testing.T) {
 	check("available", "transfer_available "+bobs)
 	p.do("GET", fmt.Sprintf("/download.php?token=%s&files_ids=%d", tr.Recipients[0].Token, f.ID), "", nil).want(t, 200)
 	check("downloaded", "files_downloaded "+owner)
+	p.fs(signNew, "DELETE", "/rest.php/file/"+fsID(f.ID), "alice", nil, nil).want(t, 200)
+	check("deleted", "file_deleted "+bobs)
+	log, _ := p.auditLog(t, "alice", tr)
+	for _, l := range log {
+		if l.Event == "file_deleted" && (l.Target.Size == nil || *l.Target.Size != 50) {
+			t.Errorf("%+v", l.Target)
+		}
+	}
+	if last := log[len(log)-1]; last.Event != "file_deleted" {
+		t.Errorf("%+v", last)
+	}
 }
 
 // Options leave letters out, and a transfer that is not available has none.

@@ -49,17 +49,20 @@ func (s *server) postRecipient(w http.ResponseWriter, r *http.Request) error {
 	return reply.Created(w, o.URL, o)
 }
 
-// listRecipients answers all of them, newest first: there are not many.
 func (s *server) listRecipients(w http.ResponseWriter, r *http.Request) error {
+	q, err := query(r)
+	if err != nil {
+		return err
+	}
 	sess, err := s.store.Session(r.Context(), state(r).caller, state(r).vars["sid"])
 	if err != nil {
 		return err
 	}
-	all, err := s.store.Shares(r.Context(), state(r).caller, sess.ID)
+	all, err := s.store.SharePage(r.Context(), state(r).caller, sess.ID, q)
 	if err != nil {
 		return err
 	}
-	return reply.JSON(w, list(store.Page[*store.Share]{Items: all}, func(h *store.Share) api.Recipient { return s.recipient(r, sess, h) }))
+	return reply.JSON(w, list(all, func(h *store.Share) api.Recipient { return s.recipient(r, sess, h) }))
 }
 
 func (s *server) deleteRecipient(w http.ResponseWriter, r *http.Request) error {

@@ -80,6 +80,16 @@ func TestRecipients(t *testing.T) {
 	if len(all.Items) != 2 || all.Next != nil {
 		t.Fatalf("%+v", all)
 	}
+	var first api.List[api.Recipient]
+	p.do("GET", at+"/recipients?limit=1", "alice", nil).want(t, 200).into(t, &first)
+	if len(first.Items) != 1 || first.Items[0].ID != all.Items[0].ID || first.Next == nil {
+		t.Fatalf("%+v", first)
+	}
+	p.do("GET", at+"/recipients?limit=1&cursor="+*first.Next, "alice", nil).want(t, 200).into(t, &first)
+	if len(first.Items) != 1 || first.Items[0].ID != all.Items[1].ID || first.Next != nil {
+		t.Errorf("%+v", first)
+	}
+	p.do("GET", at+"/recipients?limit=0", "alice", nil).want(t, 400)
 	for _, r := range all.Items {
 		if (r.UsedAt != nil) != (r.ID == bob.ID) {
 			t.Errorf("%+v", r)
@@ -99,7 +109,7 @@ func TestRecipients(t *testing.T) {
 	p.do("GET", "/shares/"+link.ID, "", nil).want(t, 404)
 }
 
-// A transfer of FileSender is sent by the native API, too, and keeps its page.
+// A transfer of FileSender is sent by the native API, too, and keeps its first.
 func TestRecipientsOfTransfers(t *testing.T) {
 	p := newPostOffice(t)
 	var tr fsTransfer

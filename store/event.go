@@ -266,7 +266,7 @@ func (s *Store) emitEnd(tx Tx, now time.Time, f *found, why reason, within bool)
 	}
 	e := fileEvent(t, f)
 	e.within = within
-	return s.emit(tx, now, e)
+	return s.emitAbout(tx, now, e, &About{file: f})
 }
 
 // emitSession is emit for what happens to a session.

@@ -127,13 +127,21 @@ func (r *sessionRec) fits(files, bytes int64) error {
 	}
 	switch l := r.guest.limits; {
 	case l.MaxFiles > 0 && files > 0 && r.files+files > l.MaxFiles:
-		return Refuse(TooLarge, fmt.Sprintf("the invitation allows at most %d files", l.MaxFiles))
+		return Refuse(TooLarge, "the invitation allows at most "+counted(l.MaxFiles, "file"))
 	case l.MaxSize > 0 && bytes < 0:
 		return Refuse(Invalid, "the invitation limits the size: it must be told before the content")
 	case l.MaxSize > 0 && bytes > 0 && bytes > l.MaxSize-r.bytes:
-		return Refuse(TooLarge, fmt.Sprintf("the invitation allows at most %d bytes", l.MaxSize))
+		return Refuse(TooLarge, "the invitation allows at most "+counted(l.MaxSize, "byte"))
 	}
 	return nil
+}
+
+// counted is so many of something.
+func counted(n int64, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
 }
 
 // claim counts files and bytes that who is invited puts into a session.

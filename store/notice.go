@@ -77,6 +77,15 @@ type About struct {
 	tx      Tx
 	rec     *eventRec
 	content *listing // may be nil
+	file    *found   // that ends, else nil
+}
+
+// File is the file that ends with the event; nil where none does.
+func (a *About) File() *File {
+	if a.file == nil {
+		return nil
+	}
+	return a.s.render(a.file, 0)
 }
 
 // Session is the session in which it happened, nil where there is none or it is

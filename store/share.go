@@ -245,6 +245,30 @@ func (s *Store) Shares(ctx context.Context, c Caller, session string) (out []*Sh
 	return out, err
 }
 
+// SharePage lists shares of a session of the caller's page by page, newest first.
+// Of the query Limit and Cursor are used.
+func (s *Store) SharePage(ctx context.Context, c Caller, session string, q Query) (page Page[*Share], err error) {
+	if err := s.permit(c, toSession, nil); err != nil {
+		return page, err
+	}
+	err = s.view(ctx, func(tx Tx) error {
+		key, _, err := s.mySession(tx, c, toSession, session)
+		if err != nil {
+			return err
+		}
+		l := lister{s: s, in: IndexRecords, prefix: sharesOf(key), q: Query{Limit: q.Limit, Cursor: q.Cursor}}
+		page, err = list(&l, tx, func(share Key) (*Share, error) {
+			h, err := getShare(tx, share)
+			if err != nil || h == nil {
+				return nil, err
+			}
+			return s.showShare(share, h), nil
+		})
+		return err
+	})
+	return page, err
+}
+
 // eachShare reads the shares of a session.
 func (s *Store) eachShare(tx Tx, session Key, do func(Key, *shareRec) error) error {
 	prefix := sharesOf(session)

@@ -80,7 +80,7 @@ func (a *api) auditLog(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	s := all.Session
-	l := auditing{a: a, s: s, numbers: map[string]int64{}, paths: map[string]string{}, begun: map[string]time.Time{}}
+	l := auditing{a: a, s: s, sealed: cryptOf(s), numbers: map[string]int64{}, paths: map[string]string{}, begun: map[string]time.Time{}}
 	for _, f := range all.Files {
 		l.numbers[f.ID], l.paths[f.ID] = f.Number, f.Attrs[attrPath]
 	}
@@ -111,6 +111,7 @@ func (a *api) auditLog(w http.ResponseWriter, r *http.Request) error {
 type auditing struct {
 	a       *api
 	s       *store.Session
+	sealed  *crypt               // nil: it is not encrypted
 	numbers map[string]int64     // of files and recipients, by their ids
 	paths   map[string]string    // of files
 	begun   map[string]time.Time // when the first bytes of a file came; "": of any
@@ -206,7 +207,8 @@ func (l *auditing) line(e *store.Event, name string) auditEntry {
 	case e.Type == store.TransferSent:
 		out.Target = auditTarget{Type: "Recipient", ID: number(e.Share), Email: e.Email}
 	case e.File != "":
-		out.Target = auditTarget{Type: "File", ID: number(e.File), Path: cmp.Or(l.paths[e.File], e.Name), Name: e.Name, Size: &e.Size}
+		size := l.sealed.plain(e.Size)
+		out.Target = auditTarget{Type: "File", ID: number(e.File), Path: cmp.Or(l.paths[e.File], e.Name), Name: e.Name, Size: &size}
 	}
 	return out
 }

@@ -44,6 +44,14 @@ func (c *crypt) stored(plain int64) int64 {
 	return plain + (plain+c.Chunk-1)/c.Chunk*overhead
 }
 
+// plain is the inverse of stored.
+func (c *crypt) plain(stored int64) int64 {
+	if c == nil {
+		return stored
+	}
+	return stored - (stored+c.Chunk+overhead-1)/(c.Chunk+overhead)*overhead
+}
+
 // chunk is where a chunk lies that begins at a plain offset, and how many plain
 // bytes of a file it has; ok is false where none begins.
 func (c *crypt) chunk(offset, plain int64) (at, n int64, ok bool) {

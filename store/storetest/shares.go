@@ -37,6 +37,7 @@ func testShares(t *testing.T, open Pair) {
 		"tokens":                 second(e.Tokens(e.ctx(), holder, ref, store.Query{})),
 		"session":                second(e.PatchSession(e.ctx(), holder, tok.Session, store.SessionSpec{Name: new("x")})),
 		"shares":                 second(e.Shares(e.ctx(), holder, tok.Session)),
+		"shares by page":         second(e.SharePage(e.ctx(), holder, tok.Session, store.Query{})),
 		"more shares":            second(e.CreateShares(e.ctx(), holder, tok.Session, []store.ShareSpec{{}})),
 		"more files":             second(e.CreateFile(e.ctx(), holder, tok.Session, store.FileSpec{})),
 		"own files":              second(e.Files(e.ctx(), holder, store.Query{})),
