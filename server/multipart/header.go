@@ -155,9 +155,12 @@ func params(s string) func(yield func(name, value string) bool) {
 				yield("", "")
 				return
 			}
-			value, rest, ok := paramValue(strings.TrimLeft(s[1:], " \t"))
-			rest = strings.TrimLeft(rest, " \t")
-			if !ok || rest != "" && rest[0] != ';' {
+			s = strings.TrimLeft(s[1:], " \t")
+			value, rest, ok := paramValue(s)
+			if rest = strings.TrimLeft(rest, " \t"); ok && !endsParam(rest) && strings.EqualFold(name, "filename") {
+				value, rest, ok = bareQuotes(s)
+			}
+			if !ok || !endsParam(rest) {
 				yield("", "")
 				return
 			}
@@ -191,6 +194,24 @@ func paramValue(s string) (value, rest string, ok bool) {
 			b.WriteByte(s[i])
 		default:
 			b.WriteByte(c)
+		}
+	}
+	return "", "", false
+}
+
+// endsParam tells whether a parameter's value is over before s.
+func endsParam(s string) bool { return s == "" || s[0] == ';' }
+
+// bareQuotes reads a quoted string in which quotes stand as they are: old
+// versions of the library form-data put file names there unescaped. It ends at
+// the first quote that a parameter can end with.
+func bareQuotes(s string) (value, rest string, ok bool) {
+	for i := 1; i < len(s); i++ {
+		if s[i] != '"' {
+			continue
+		}
+		if rest = strings.TrimLeft(s[i+1:], " \t"); endsParam(rest) {
+			return s[1:i], rest, true
 		}
 	}
 	return "", "", false

@@ -5,10 +5,11 @@
 //
 // What it accepts is what mime/multipart accepts, except that it refuses what
 // two readers could understand differently: field names with spaces, empty
-// ones, a second Content-Disposition, one that cannot be parsed. Lines may end
-// in LF alone where mime/multipart allows it: in headers, and everywhere if the
-// first delimiter does. A form that ends within the headers of a part is
-// truncated (mime/multipart takes that for its end).
+// ones, a second Content-Disposition, one that cannot be parsed (but for quotes
+// within a file name, which there are clients for). Lines may end in LF alone
+// where mime/multipart allows it: in headers, and everywhere if the first
+// delimiter does. A form that ends within the headers of a part is truncated
+// (mime/multipart takes that for its end).
 package multipart
 
 import (

@@ -78,6 +78,8 @@ func TestNames(t *testing.T) {
 		{`form-data; name="a\"b\\c"; filename="d\"e\\f"`, `a"b\c`, `d"e\f`},           // curl before 7.81, --form-escape
 		{`form-data; name="a%22b"; filename="c%0D%0Ad%25%2f"`, `a"b`, "c\r\nd%25%2f"}, // curl, browsers
 		{`form-data; name="a"; filename="C:\temp\new.txt"`, "a", `C:\temp\new.txt`},   // old browsers
+		{`form-data; name="a"; filename="b "c" d.txt"`, "a", `b "c" d.txt`},           // form-data before 4.0.6
+		{`form-data; filename=""b"" ; name="a"`, "a", `"b"`},
 		{`form-data; name="a"; filename="../../etc/passwd"`, "a", "../../etc/passwd"},
 		{`form-data; name="a"; filename="€ ü.txt"`, "a", "€ ü.txt"},
 		{`form-data; name="a"; filename="x"; filename*=UTF-8''%e2%82%AC%20y`, "a", "€ y"},
@@ -106,6 +108,7 @@ func TestNames(t *testing.T) {
 		``, `;`, `form data; name=a`, `form-data; name`, `form-data; name=`, `form-data; name="a`, `form-data; name="a\"`, `form-data; name=a b`,
 		`form-data; name=a; name=a`, `form-data; filename=a; filename=b`, `form-data; filename*=utf-8''a; filename*=utf-8''b`,
 		`form-data; name="a"x`, `form-data; =a`, `form-data;; name=a`, `form-data; name=ü`, `form-data; filename=my file.txt`,
+		`form-data; filename="a"b`, `form-data; filename="a" b; name=c`, `form-data; filename="a"b"; filename="c"`,
 	} {
 		parts, err := readAll(newReader("--b\r\nContent-Disposition: "+bad+"\r\n\r\n\r\n--b--\r\n", Limits{}))
 		if !errors.Is(err, errDisposition) {
