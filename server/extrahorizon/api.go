@@ -92,10 +92,13 @@ func fail(w http.ResponseWriter, _ *http.Request, err error) reply.Answer {
 		return a.Write(w, jsonType, g)
 	}
 	c := codeOf(err)
-	if c == 0 {
-		c = codeServer
-	} else {
+	switch {
+	case c != 0:
 		a.Status, a.Code, a.Ours = rowOf(c).status, kindOf(c), false
+	case a.Status < http.StatusInternalServerError:
+		c = codeFieldFormat // what HTTP itself refuses (a range, a condition) has no code of its own
+	default:
+		c = codeServer
 	}
 	if f, ok := errors.AsType[*fault](err); ok {
 		a.Message = f.message
@@ -116,6 +119,15 @@ func fail(w http.ResponseWriter, _ *http.Request, err error) reply.Answer {
 }
 
 const jsonType = "application/json"
+
+// needObject is readObject for calls that are nothing without a body.
+func needObject(r *http.Request) (map[string]json.RawMessage, error) {
+	object, err := readObject(r)
+	if err == nil && object == nil {
+		err = refuse(codeEmptyBody, "the body is empty")
+	}
+	return object, err
+}
 
 // readObject reads a JSON object; nil if the body is empty.
 func readObject(r *http.Request) (map[string]json.RawMessage, error) {

@@ -21,12 +21,9 @@ func (a *api) postAuthorization(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	said, err := readObject(r)
+	said, err := needObject(r)
 	if err != nil {
 		return err
-	}
-	if said == nil {
-		return refuse(codeEmptyBody, "the body is empty")
 	}
 	text := map[string]string{}
 	for _, name := range []string{"responseType", "clientId", "redirectUri", "state", "codeChallenge", "codeChallengeMethod"} {

@@ -93,7 +93,7 @@ func (a *api) postOAuth1(w http.ResponseWriter, r *http.Request) error {
 	if err := a.checkSignature(r, signed, client, ""); err != nil {
 		return err
 	}
-	said, err := readObject(r)
+	said, err := needObject(r)
 	if err != nil {
 		return err
 	}

@@ -122,6 +122,8 @@ func (a *api) postTokens(w http.ResponseWriter, r *http.Request) error {
 			return grantError(err, codeCodeUnknown, codeCodeExpired, "the authorization code is unknown or expired")
 		}
 		login, err = a.Store.Login(ctx, spec)
+	case "":
+		return refuseGrant("invalid_request", codeMissingFields, "grant_type is missing", nil)
 	default:
 		return refuseGrant("unsupported_grant_type", codeGrantType, "grant_type must be password, refresh_token or authorization_code", nil)
 	}

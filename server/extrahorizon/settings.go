@@ -62,7 +62,7 @@ func (a *api) putSettings(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	said, err := readObject(r)
+	said, err := needObject(r)
 	if err != nil {
 		return err
 	}
