@@ -21,7 +21,8 @@ func previewBots() []string {
 		"discordbot", "linkedinbot", "skypeuripreview", "teams", "microsoftpreview", "bingpreview", "google-pagerenderer", "googlebot", "google-safety",
 		"googleother", "bingbot", "applebot", "duckduckbot", "yandex", "baiduspider", "pinterest", "redditbot", "tumblr", "vkshare", "viber",
 		"line-poker", "kakaotalk-scrap", "embedly", "iframely", "mastodon", "pleroma", "misskey", "synapse", "matrix-media-repo", "rocket.chat",
-		"mattermost", "zoom", "webex", "outbrain", "quora link preview", "snapchat", "signal-desktop", "safelinks", "mimecast", "proofpoint", "barracuda",
+		"mattermost", "zoom", "webex", "outbrain", "snapchat", "signal-desktop", "safelinks", "mimecast", "proofpoint", "barracuda",
+		"link preview", "linkpreview", "url preview", "urlpreview", "cardyb", "nextcloud server crawler", "google-inspectiontool", "ia_archiver", "xing-contenttabreceiver",
 	}
 }
 
@@ -80,10 +81,15 @@ func (s *server) wantsPage(r *http.Request) bool {
 	if r.Method != http.MethodGet {
 		return false
 	}
-	if strings.Contains(r.Header.Get("Sec-Purpose"), "prefetch") || r.Header.Get("Purpose") == "prefetch" || s.isBot(r) {
+	if strings.Contains(r.Header.Get("Sec-Purpose"), "prefetch") || r.Header.Get("Purpose") == "prefetch" {
 		return true
 	}
-	return isNavigation(r) && r.URL.Query().Get("download") != "1"
+	button := r.URL.Query().Get("download") == "1"
+	if s.isBot(r) {
+		// The browser inside a chat program has its name: a person pressed.
+		return !button || r.Header.Get("Sec-Fetch-User") != "?1"
+	}
+	return isNavigation(r) && !button
 }
 
 func (s *server) landing(w http.ResponseWriter, d *store.Download) error {

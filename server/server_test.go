@@ -146,6 +146,9 @@ func TestLanding(t *testing.T) {
 		"slack":    {"User-Agent", "Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)"},
 		"teams":    {"User-Agent", "Mozilla/5.0 (Windows NT 6.1; WOW64) SkypeUriPreview Preview/0.5 skype-url-preview@microsoft.com"},
 		"facebook": {"User-Agent", "facebookexternalhit/1.1"},
+		"talk":     {"User-Agent", "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Nextcloud Server Crawler"},
+		"zulip":    {"User-Agent", "Mozilla/5.0 (compatible; ZulipURLPreview/9.1; +https://zulip.example.com)"},
+		"bluesky":  {"User-Agent", "Mozilla/5.0 (compatible; Bluesky Cardyb/1.1; +mailto:support@bsky.app)"},
 	} {
 		a := h.do("GET", p, "", nil, kv...).want(t, 200)
 		if !strings.HasPrefix(a.Header.Get("Content-Type"), "text/html") || !strings.Contains(string(a.body), "<button") || a.Header.Get("Vary") != "Accept, Sec-Fetch-Mode, User-Agent" {
@@ -167,6 +170,14 @@ func TestLanding(t *testing.T) {
 	}
 	if a := h.do("GET", p, "", nil, "Accept", "*/*").want(t, 410); a.message(t) != "token used" {
 		t.Errorf("%s", a.body)
+	}
+	inApp := []string{"User-Agent", "Mozilla/5.0 (iPhone) Mobile Snapchat/12.5", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-User", "?1"}
+	p = h.tokenFor("hello")
+	if a := h.do("GET", p, "", nil, inApp...).want(t, 200); !strings.Contains(string(a.body), "<button") {
+		t.Errorf("the browser of a chat program got %s", a.body)
+	}
+	if a := h.do("GET", p+"?download=1", "", nil, inApp...).want(t, 200); string(a.body) != "hello" {
+		t.Errorf("its button gives %s", a.body)
 	}
 	// Without a limit browsers get the bytes.
 	f := h.upload("hello", "")
