@@ -136,6 +136,9 @@ func (s *server) listFiles(w http.ResponseWriter, r *http.Request) error {
 
 // putFile gives a file of a session its content.
 func (s *server) putFile(w http.ResponseWriter, r *http.Request) error {
+	if err := uncoded(w, r); err != nil {
+		return err
+	}
 	x := state(r)
 	ref := x.ref()
 	may := func(ctx context.Context, size int64) error { return s.store.MayStore(ctx, x.caller, ref, size) }

@@ -6,6 +6,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"fileshare/api"
@@ -28,6 +29,9 @@ var (
 func (s *server) postUpload(w http.ResponseWriter, r *http.Request) error {
 	ct := r.Header.Get("Content-Type")
 	if isForm(ct) {
+		if err := uncoded(w, r); err != nil {
+			return err
+		}
 		if err := s.formAlone(r); err != nil {
 			return err
 		}
@@ -55,6 +59,9 @@ func (s *server) putUpload(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *server) rawUpload(w http.ResponseWriter, r *http.Request, name *string) error {
+	if err := uncoded(w, r); err != nil {
+		return err
+	}
 	in := s.incoming(r)
 	spec, err := headerSpec(r)
 	if err != nil {
@@ -82,6 +89,17 @@ func (s *server) rawUpload(w http.ResponseWriter, r *http.Request, name *string)
 		return err
 	}
 	return s.createUpload(w, r, in)
+}
+
+// uncoded refuses a body that is compressed on its way (RFC 9110 §8.4): it would
+// be handed out compressed, without a word of that.
+func uncoded(w http.ResponseWriter, r *http.Request) error {
+	switch coding := strings.ToLower(r.Header.Get("Content-Encoding")); coding {
+	case "gzip", "x-gzip", "deflate", "compress", "x-compress", "br", "zstd":
+		w.Header().Set("Accept-Encoding", "identity") // §15.5.16
+		return reply.Refuse(reply.MediaType, "a body with Content-Encoding "+coding+" is not taken: send it as it is", nil)
+	}
+	return nil
 }
 
 func (s *server) createUpload(w http.ResponseWriter, r *http.Request, in *incoming) error {
@@ -158,6 +176,10 @@ func (s *server) formReader(r *http.Request, may func(ctx context.Context, size 
 	return multipart.NewReader(r.Body, boundary, s.o.Limits), nil
 }
 
+// formFields are what a form may say of its file. Some clients give each of them a
+// file name, too.
+var formFields = []string{"ttl", "max_downloads", "name", "tags"}
+
 // form receives a multipart form: one file, and fields before or after it.
 // After an error the content may be there.
 func (in *incoming) form() error {
@@ -186,7 +208,9 @@ func (in *incoming) form() error {
 			}
 			continue
 		}
-		if part.FileName() != "" { // browsers send an empty one where no file was chosen
+		name := part.FormName()
+		known := slices.Contains(formFields, name)
+		if part.FileName() != "" && !known { // browsers send an empty one where no file was chosen
 			return in.stray()
 		}
 		v, err := part.Value(maxFields)
@@ -196,13 +220,8 @@ func (in *incoming) form() error {
 		if total += len(v); total > slack {
 			return invalid("the form is too large")
 		}
-		switch name := part.FormName(); name {
-		case "ttl", "max_downloads", "name", "tags":
+		if known || limitMeant(name) != "" { // the latter to be refused
 			said.form.Add(name, v)
-		default:
-			if limitMeant(name) != "" {
-				said.form.Add(name, v) // to be refused
-			}
 		}
 	}
 	if in.content == nil {
