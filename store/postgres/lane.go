@@ -87,9 +87,7 @@ func (g *group) known() []key {
 func (db *DB) resolve(marker []byte, cause error) error {
 	free := false
 	err := db.retry(context.Background(), func(ctx context.Context) error {
-		tag, err := db.writers.Exec(ctx, settle, marker) // waits for a transaction that is still under way
-		free = tag.RowsAffected() > 0
-		return err
+		return db.writers.QueryRow(ctx, settle, marker).Scan(&free) // waits for a transaction that is still under way
 	})
 	switch {
 	case err != nil:

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -192,6 +193,35 @@ func TestLostAnswers(t *testing.T) {
 			want++
 			if n := counted(t, db, "n"); n != want {
 				t.Fatalf("cut after %d messages, delivered %v: the counter says %d, want %d", after, deliver, n, want)
+			}
+		}
+	}
+}
+
+// TestLostSettling: the line is cut, too, when it is asked what became of a commit.
+// What did not take place is not said to have.
+func TestLostSettling(t *testing.T) {
+	k, u := startKnife(t, server.Schema(t))
+	db := openIn(t, u, Options{Timeout: 20 * time.Second})
+	cause := errors.New("the answer was lost")
+	for _, took := range []bool{false, true} {
+		for after := range int32(4) {
+			id := []byte{byte(after)}
+			if took {
+				id = append(id, 1)
+				if _, err := db.writers.Exec(t.Context(), mark, id); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := db.resolve(append(id, 2), cause); !retryable(err) { // the connection knows the statement from now on
+				t.Fatal(err)
+			}
+			k.deliver.Store(true)
+			k.after.Store(after)
+			err := db.resolve(id, cause)
+			k.after.Store(-1)
+			if (err == nil) != took || !took && !retryable(err) {
+				t.Errorf("cut after %d, it took place: %v: %v", after, took, err)
 			}
 		}
 	}

@@ -20,7 +20,7 @@
 //
 // A transaction puts a row with a random id into fileshare_commits. When its
 // outcome is not known, the same id is put in again: if that succeeds the
-// transaction has not committed and never will; if the row is there already, it
+// transaction has not committed and never will; if the transaction's row is there already, it
 // has. So an Update takes place once.
 //
 // # Due

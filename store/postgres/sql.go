@@ -26,7 +26,10 @@ const (
 		ON CONFLICT (kind, id) DO UPDATE SET doc = excluded.doc, due = excluded.due`
 	remove = "DELETE FROM fileshare_records WHERE kind = $1 AND id = ANY($2)"
 	mark   = "INSERT INTO fileshare_commits (id) VALUES ($1)"
-	settle = "INSERT INTO fileshare_commits (id) VALUES ($1) ON CONFLICT (id) DO NOTHING"
+	// Whose row it is must be told again when an answer to this is lost: that of a
+	// commit has its time, ours one to come.
+	settle = `INSERT INTO fileshare_commits (id, at) VALUES ($1, now() + interval '2 days')
+		ON CONFLICT (id) DO UPDATE SET at = fileshare_commits.at RETURNING at > now() + interval '1 day'`
 	unmark = "DELETE FROM fileshare_commits WHERE id = ANY($1)"
 )
 
