@@ -124,10 +124,10 @@ func (a *appender) begin(ctx context.Context) error {
 			u.length = -1
 		}
 		if n := a.piece.Size; n >= 0 {
-			switch end := u.got + n; {
-			case u.length >= 0 && end > u.length, u.length >= 0 && a.piece.Last && end != u.length:
+			switch left := u.length - u.got; {
+			case u.length >= 0 && (n > left || a.piece.Last && n != left):
 				return errLength()
-			case s.o.FileSize > 0 && end > s.o.FileSize:
+			case s.o.FileSize > 0 && n > s.o.FileSize-u.got:
 				return errTooLarge(s.o.FileSize)
 			}
 			usage, err := getUsage(tx, f.owner())
@@ -400,8 +400,8 @@ func (s *inflow) Read(p []byte) (int, error) {
 	if !s.strict {
 		most = min(most, stretchSize-s.n)
 	}
-	if s.room >= 0 {
-		most = min(most, s.room-s.n+1) // one more tells whether there are more
+	if left := s.room - s.n; s.room >= 0 && left < most {
+		most = left + 1 // one more tells whether there are more
 	}
 	n, err := s.r.Read(p[:most])
 	s.n += int64(n)

@@ -99,7 +99,7 @@ func (s *Store) attach(tx Tx, f *found, c *Content) error {
 
 // quota refuses more bytes than an account may store.
 func (s *Store) quota(u usageRec, more int64) error {
-	if s.o.UserQuota > 0 && u.bytes+more > s.o.UserQuota {
+	if s.o.UserQuota > 0 && more > s.o.UserQuota-u.bytes {
 		return Refuse(Quota, "your quota is used up")
 	}
 	return nil

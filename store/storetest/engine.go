@@ -68,6 +68,7 @@ func Engine(t *testing.T, open Pair) {
 		"append":         testAppend,
 		"append told":    testAppendTold,
 		"append refused": testAppendRefused,
+		"append endless": testAppendEndless,
 		"append broken":  testAppendBroken,
 		"unfinished end": testUnfinishedEnd,
 		"positions":      testPositions,

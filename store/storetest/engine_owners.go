@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"math"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -153,7 +154,9 @@ func testQuota(t *testing.T, open Pair) {
 	if ok.Load() != 10 || refused.Load() != 40 {
 		t.Errorf("%d uploads within the quota, %d refused, want 10 and 40", ok.Load(), refused.Load())
 	}
-	e.want(e.MayUpload(e.ctx(), alice, 1), store.Quota, "")
+	for _, n := range []int64{1, math.MaxInt64} {
+		e.want(e.MayUpload(e.ctx(), alice, n), store.Quota, "")
+	}
 	session, err := e.CreateSession(e.ctx(), alice, store.SessionSpec{Members: &[]string{bob.Name}})
 	if err != nil {
 		t.Fatal(err)

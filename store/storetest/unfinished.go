@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"math"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -182,6 +183,23 @@ func testAppendTold(t *testing.T, open Pair) {
 		}
 	}
 	e.isExact(16, 8*2010)
+}
+
+// Lengths as long as a number can be are as good as others.
+func testAppendEndless(t *testing.T, open Pair) {
+	e := start(t, open, store.Options{Inline: 10})
+	ref := e.begin(math.MaxInt64, false)
+	e.append(ref, 0, random(100))
+	p := piece(100)
+	p.Size = math.MaxInt64
+	if _, err := e.Append(e.ctx(), alice, ref, bytes.NewReader(nil), p); !errors.Is(err, store.ErrLength) {
+		t.Errorf("bytes behind the end: %v", err)
+	}
+	at := e.begin(math.MaxInt64, false)
+	_, err := e.WriteAt(e.ctx(), alice, at, cutBody(random(100)), 0, math.MaxInt64, nil)
+	if !errors.Is(err, errCut) {
+		t.Errorf("a piece that breaks off: %v", err)
+	}
 }
 
 // What contradicts the record is refused and changes nothing.
