@@ -31,24 +31,26 @@ const (
 
 // archive is what the service tells of an archive.
 type archive struct {
-	ID       int64  `json:"id_archive_file_data"`
-	UUID     string `json:"archive_uuid"`
-	Name     string `json:"archive_original_filename"`
-	Size     *int64 `json:"archive_file_size"`
-	Status   int64  `json:"archive_status"`
-	Owner    string `json:"archive_owner_uuid"`
-	Uploader string `json:"archive_uploader_uuid"`
-	Uploaded string `json:"archive_upload_datetime"`
-	Expires  string `json:"archive_expiration_datetime"`
+	ID       int64   `json:"id_archive_file_data"`
+	UUID     string  `json:"archive_uuid"`
+	Name     string  `json:"archive_original_filename"`
+	Size     int64   `json:"archive_file_size"`
+	Status   int64   `json:"archive_status"`
+	Owner    string  `json:"archive_owner_uuid"`
+	Uploader *string `json:"archive_uploader_uuid"` // null before the upload, like its time
+	Created  string  `json:"archive_creation_datetime"`
+	Uploaded *string `json:"archive_upload_datetime"`
+	Expires  string  `json:"archive_expiration_datetime"`
 }
 
 func (a *api) archiveOf(s *store.Session, f *store.File) archive {
 	status, _ := parseNumber(s.Attrs[attrStatus])
 	owner := a.uuidOf(s.Owner).String()
-	out := archive{ID: s.Number, UUID: s.ID, Name: sessionName(s), Status: status, Owner: owner, Uploader: owner,
-		Uploaded: formatDate(s.Updated), Expires: formatDate(s.Expires)}
+	out := archive{ID: s.Number, UUID: s.ID, Name: sessionName(s), Status: status, Owner: owner,
+		Created: formatDate(s.Created), Expires: formatDate(s.Expires)}
 	if f.State == store.StateUploaded {
-		out.Size = &f.Size
+		at := formatDate(f.Updated)
+		out.Size, out.Uploader, out.Uploaded = f.Size, &owner, &at
 	}
 	return out
 }
@@ -226,11 +228,17 @@ func (a *api) announced(r *http.Request, c who, text []byte) (s *store.Session, 
 	if err != nil {
 		return nil, ref, err
 	}
-	said, err := o.required("archive_uuid")
-	if err != nil {
-		return nil, ref, err
+	// By number, as the service itself has it, or by UUID.
+	if id, ok, e := o.number("id_archive_file_data"); e != nil {
+		return nil, ref, e
+	} else if ok {
+		s, err = a.Store.SessionByNumber(r.Context(), c.Caller, archives, id)
+	} else if said, e := o.required("archive_uuid"); e != nil {
+		return nil, ref, e
+	} else {
+		s, err = a.archiveBy(r, c, said[0])
 	}
-	if s, err = a.archiveBy(r, c, said[0]); err != nil {
+	if err != nil {
 		return nil, ref, err
 	}
 	f, err := a.content(r, c, s)

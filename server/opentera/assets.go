@@ -252,7 +252,7 @@ func (a *api) spec(r *http.Request, c who, as newAsset, s *store.Session, sent s
 // assetOf is f on the wire.
 func (a *api) assetOf(c who, f *store.File, s *store.Session) asset {
 	out := asset{
-		IDAsset: f.Number, IDSession: s.Number, Name: f.Attrs[attrName], UUID: f.ID, ServiceUUID: a.uuidOf("service:").String(), Type: f.Attrs[attrType],
+		IDAsset: f.Number, IDSession: s.Number, Name: f.Attrs[attrName], UUID: f.ID, ServiceUUID: a.serviceUUID(), Type: f.Attrs[attrType],
 		Date: f.Attrs[attrDate], Expires: formatDate(f.Expires), ServiceName: "FileTransferService", SessionName: sessionName(s), infos: infosOf(f).infos,
 	}
 	if out.Name == "" {
@@ -272,6 +272,9 @@ func (a *api) assetOf(c who, f *store.File, s *store.Session) asset {
 	}
 	return out
 }
+
+// serviceUUID is that of the file transfer service.
+func (a *api) serviceUUID() string { return a.uuidOf("service:").String() }
 
 // makerOf is the engine's name of who stored a file.
 func makerOf(f *store.File) string {
@@ -311,8 +314,9 @@ type listed struct {
 	session *store.Session
 }
 
-// listAssets lists assets of a session, of who made them, or one by its id or
-// number.
+// listAssets lists assets of a session, of who made them, one by its id or
+// number, or all that the caller may see: users ask for those of the service,
+// others for nothing in particular.
 func (a *api) listAssets(w http.ResponseWriter, r *http.Request, c who) error {
 	found, err := a.find(r, c)
 	if err != nil {
@@ -369,7 +373,15 @@ func (a *api) find(r *http.Request, c who) ([]listed, error) {
 			}
 		}
 	}
-	return nil, invalid("Missing arguments")
+	switch service := q.Get("service_uuid"); {
+	case service != "" && !strings.EqualFold(service, a.serviceUUID()):
+		return nil, nil
+	case service == "" && c.kind == user:
+		return nil, invalid("Missing arguments")
+	case c.kind == participant && c.fixed:
+		return nil, store.Refuse(store.Denied, "Forbidden")
+	}
+	return a.all(r, c, "")
 }
 
 // single is a list of one; what is not to be seen is forbidden, as in every list
@@ -408,13 +420,19 @@ func (a *api) madeBy(r *http.Request, c who, k kind, id string) ([]listed, error
 			return nil, store.Refuse(store.Denied, "Forbidden")
 		}
 	}
+	return a.all(r, c, maker.Name)
+}
+
+// all lists what is in all sessions that the caller may use, of one maker if it
+// is named.
+func (a *api) all(r *http.Request, c who, maker string) ([]listed, error) {
 	mine, err := a.mySessions(r, c)
 	if err != nil {
 		return nil, err
 	}
 	var all []listed
 	for _, s := range mine {
-		if all, err = a.collect(r, c, all, s, maker.Name); err != nil {
+		if all, err = a.collect(r, c, all, s, maker); err != nil {
 			return nil, err
 		}
 	}

@@ -179,12 +179,11 @@ func parseAsset(data []byte) (a newAsset, err error) {
 	if err != nil {
 		return a, err
 	}
-	var ok bool
-	if a.session, ok, err = o.number("id_session"); err != nil {
-		return a, err
-	} else if !ok {
+	_, ok := o.member("id_session")
+	if !ok {
 		return a, invalid("Missing id_session")
 	}
+	a.session, _, _ = o.number("id_session") // what is no number is a session that nobody has: 0
 	if a.name, ok, err = o.text("asset_name"); err != nil {
 		return a, err
 	} else if !ok {

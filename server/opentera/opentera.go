@@ -77,7 +77,7 @@ func (a *api) mainServer(at string) []dialect.Route {
 			dialect.Route{Path: base + "/login", Alias: alias, Get: map[kind]dialect.Handler{user: a.loginUser, participant: a.loginParticipant, device: a.loginDevice}[k]},
 			dialect.Route{Path: base + "/logout", Alias: alias, Get: a.as(k, a.logout)},
 			dialect.Route{Path: base + "/sessions", Alias: alias, Get: a.as(k, a.getSessions), Post: a.as(k, a.postSession), Delete: a.as(k, a.deleteSession)},
-			dialect.Route{Path: base + "/assets", Alias: alias, Get: a.as(k, a.listAssets), Post: notThere, Delete: notThere},
+			dialect.Route{Path: base + "/assets", Alias: alias, Get: a.as(k, a.listAssets), Post: a.as(k, notThere), Delete: a.as(k, notThere)},
 		)
 		if k != device {
 			routes = append(routes, dialect.Route{Path: base + "/refresh_token", Alias: alias, Get: a.as(k, a.refresh)})
@@ -87,7 +87,7 @@ func (a *api) mainServer(at string) []dialect.Route {
 }
 
 // notThere are calls that the main server knows and refuses.
-func notThere(http.ResponseWriter, *http.Request) error {
+func notThere(http.ResponseWriter, *http.Request, who) error {
 	return reply.Refuse(reply.NotImplemented, "Not implemented", nil)
 }
 
