@@ -75,10 +75,8 @@ func (c *checker) judgeFile(tx Tx, item Item) ([]fault, error) {
 	if f.sequence != "" {
 		want = append(want, entry(byNumber(f.sequence, f.number), key))
 	}
-	for _, id := range want {
-		if faults, err = unlisted(tx, faults, id, nil); err != nil {
-			return nil, err
-		}
+	if faults, err = allUnlisted(tx, faults, want); err != nil {
+		return nil, err
 	}
 	runs := f.runs
 	if f.open != nil && !f.open.used() {
@@ -120,6 +118,17 @@ func unlisted(tx Tx, faults []fault, id, doc []byte) ([]fault, error) {
 		func(tx Tx) error { return tx.Put(IndexRecords, id, doc, time.Time{}) }}), nil
 }
 
+// allUnlisted is unlisted for entries that say nothing more.
+func allUnlisted(tx Tx, faults []fault, ids [][]byte) ([]fault, error) {
+	var err error
+	for _, id := range ids {
+		if faults, err = unlisted(tx, faults, id, nil); err != nil {
+			return nil, err
+		}
+	}
+	return faults, nil
+}
+
 // endless is the fault of a record that is not due at its end; an end of zero is
 // not known, but there must be one.
 func (c *checker) endless(item Item, end time.Time, mend func(Tx) error) []fault {
@@ -140,22 +149,23 @@ func (c *checker) judgeSession(tx Tx, item Item) (faults []fault, err error) {
 		faults = c.endless(item, time.Time{}, func(tx Tx) error {
 			return tx.Put(SessionRecords, key[:], doc, time.Now().Add(c.s.o.Tombstones))
 		})
+		want := [][]byte(nil)
 		if s.sequence != "" {
-			return unlisted(tx, faults, entry(byNumber(s.sequence, s.number), key), nil)
+			want = append(want, entry(byNumber(s.sequence, s.number), key))
 		}
-		return faults, nil
+		if s.remains != nil {
+			if err := s.remains.eachNumber(key, func(id []byte) error { want = append(want, id); return nil }); err != nil {
+				return damaged(SessionRecords, item.ID), nil
+			}
+		}
+		return allUnlisted(tx, faults, want)
 	}
 	faults = c.endless(item, s.due(), func(tx Tx) error { return putSession(tx, key, s) })
 	want := s.listed(key)
 	if s.sequence != "" {
 		want = append(want, entry(byNumber(s.sequence, s.number), key))
 	}
-	for _, id := range want {
-		if faults, err = unlisted(tx, faults, id, nil); err != nil {
-			return nil, err
-		}
-	}
-	return faults, nil
+	return allUnlisted(tx, faults, want)
 }
 
 // listed are the entries of a session in lists.
@@ -196,12 +206,7 @@ func (c *checker) judgeShare(tx Tx, item Item) (faults []fault, err error) {
 	if h.sequence != "" {
 		want = append(want, entry(byNumber(h.sequence, h.number), key))
 	}
-	for _, id := range want {
-		if faults, err = unlisted(tx, faults, id, nil); err != nil {
-			return nil, err
-		}
-	}
-	return faults, nil
+	return allUnlisted(tx, faults, want)
 }
 
 // judgeContent judges a small content: its file must have it there.
@@ -323,7 +328,11 @@ func (c *checker) numbered(tx Tx, id []byte, key Key) (bool, error) {
 		return err == nil && f.reason == alive && is(f.sequence, f.number), err
 	}
 	if s, err := getSession(tx, key); err != nil || s != nil {
-		return err == nil && is(s.sequence, s.number), err
+		found := err == nil && is(s.sequence, s.number)
+		if err == nil && s.remains != nil {
+			err = s.remains.eachNumber(key, func(its []byte) error { found = found || bytes.Equal(its, id); return nil })
+		}
+		return found, err
 	}
 	if h, err := getShare(tx, key); err != nil || h != nil {
 		return err == nil && is(h.sequence, h.number), err

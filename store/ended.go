@@ -90,7 +90,28 @@ func (s *Store) keep(tx Tx, now time.Time, key Key, r *sessionRec, why reason) (
 	if err := r.eachIndex(key, func(id []byte) error { return tx.Delete(IndexRecords, id) }); err != nil {
 		return err
 	}
+	if err := r.remains.eachNumber(key, func(id []byte) error { return tx.Put(IndexRecords, id, nil, time.Time{}) }); err != nil {
+		return err
+	}
 	return tx.Put(SessionRecords, key[:], r.encode(), now)
+}
+
+// eachNumber calls do for the entries by which the numbers of the files that are
+// kept of a session lead to it, when those of the files themselves are gone.
+func (r *remains) eachNumber(session Key, do func(id []byte) error) error {
+	for _, doc := range r.files {
+		f, err := decodeFile(doc[len(Key{}):])
+		if err != nil {
+			return err
+		}
+		if f.sequence == "" {
+			continue
+		}
+		if err := do(entry(byNumber(f.sequence, f.number), session)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // expireKept is keep for a session whose time is over.
@@ -148,8 +169,8 @@ func (s *Store) remained(key Key, r *sessionRec) (out []*File, err error) {
 }
 
 // EndedByNumber finds a session that has ended and is kept by its number, or by
-// that of one of its shares, for its owner and its members; to others there is
-// none.
+// that of one of its shares or files, for its owner and its members; to others
+// there is none.
 func (s *Store) EndedByNumber(ctx context.Context, c Caller, sequence string, n int64) (out *Ended, err error) {
 	if err := s.permit(c, toFind, nil); err != nil {
 		return nil, err
@@ -159,10 +180,8 @@ func (s *Store) EndedByNumber(ctx context.Context, c Caller, sequence string, n 
 		if err != nil || !ok {
 			return orRefuse(err, NotFound, errSessionUnknown().Message)
 		}
-		if h, err := getShare(tx, key); err != nil {
+		if key, err = sessionOf(tx, key); err != nil {
 			return err
-		} else if h != nil {
-			key = h.session
 		}
 		rec, err := s.endedSession(tx, c, key)
 		if KindOf(err) != 0 {
@@ -181,6 +200,25 @@ func (s *Store) EndedByNumber(ctx context.Context, c Caller, sequence string, n 
 		})
 	})
 	return out, err
+}
+
+// sessionOf is the session that a numbered record belongs to, or is.
+func sessionOf(tx Tx, key Key) (Key, error) {
+	h, err := getShare(tx, key)
+	if err != nil {
+		return key, err
+	}
+	if h != nil {
+		return h.session, nil
+	}
+	f, err := getFile(tx, key) // until Purge comes to it
+	if err != nil {
+		return key, err
+	}
+	if f != nil {
+		return f.session, nil
+	}
+	return key, nil
 }
 
 // endedSession reads a session that has ended and is kept, or will be when Purge

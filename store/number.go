@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -72,7 +73,8 @@ func numbered(tx Tx, sequence string, n int64) (key Key, ok bool, err error) {
 	return key, false, nil
 }
 
-// FileByNumber is Locate for a number of a sequence.
+// FileByNumber is Locate for a number of a sequence. To owner and members one of a
+// session that has ended and is kept is Expired, with the cause ErrEnded.
 func (s *Store) FileByNumber(ctx context.Context, c Caller, sequence string, n int64) (ref Ref, err error) {
 	if err := s.permit(c, toFind, nil); err != nil {
 		return ref, err
@@ -86,6 +88,16 @@ func (s *Store) FileByNumber(ctx context.Context, c Caller, sequence string, n i
 			return errFileUnknown()
 		}
 		ref, err = s.locate(tx, c, key)
+		if k := KindOf(err); k != NotFound && k != Expired {
+			return err
+		}
+		session, e := sessionOf(tx, key)
+		if e == nil {
+			_, e = s.sessionFound(tx, c, session)
+		}
+		if errors.Is(e, ErrEnded) || KindOf(e) == 0 && e != nil {
+			return e
+		}
 		return err
 	})
 	return ref, err

@@ -299,8 +299,13 @@ func (s *Store) purgeSession(tx Tx, d *dropper, key Key, rec *sessionRec, left i
 	if err := s.eachShare(tx, key, func(share Key, h *shareRec) error { return dropShare(tx, share, h) }); err != nil {
 		return left, err
 	}
-	if err := unnumber(tx, rec.sequence, rec.number, key); err != nil { // of one that was kept
-		return left, err
+	if rec.remains != nil { // it was kept
+		if err := rec.remains.eachNumber(key, func(id []byte) error { return tx.Delete(IndexRecords, id) }); err != nil {
+			return left, err
+		}
+		if err := unnumber(tx, rec.sequence, rec.number, key); err != nil {
+			return left, err
+		}
 	}
 	return left, tx.Delete(SessionRecords, key[:])
 }

@@ -25,7 +25,7 @@ func (e *env) audited() (*store.Session, *store.Share) {
 	if err != nil {
 		e.t.Fatal(err)
 	}
-	e.file(s.ID, random(2000))
+	e.numberedFile(s.ID, "f", random(2000))
 	shares, err := e.CreateShares(e.ctx(), alice, s.ID, []store.ShareSpec{{Email: "r@x", Sequence: "h"}})
 	if err == nil {
 		_, err = e.CompleteSession(e.ctx(), alice, s.ID, nil)
@@ -66,8 +66,8 @@ func testEnded(t *testing.T, open Pair) {
 		for _, c := range []store.Caller{alice, root, {Name: "carol"}} {
 			got, err := e.EndedByNumber(e.ctx(), c, "s", s.Number)
 			if err != nil || got.Session.ID != s.ID || got.Session.Name != "n" || got.Session.Attrs["x.a"] != "1" || got.More || len(got.Files) != 1 ||
-				got.Files[0].Name != "a.txt" || got.Files[0].Size != 2000 || len(got.Shares) != 1 || got.Shares[0].ID != share.ID || time.Until(got.Session.Expires) > 0 {
-				t.Errorf("%s, %s: %+v, %v", when, c.Name, got, err)
+				got.Files[0].Number == 0 || got.Files[0].Name != "a.txt" || got.Files[0].Size != 2000 || len(got.Shares) != 1 || got.Shares[0].ID != share.ID || time.Until(got.Session.Expires) > 0 {
+				t.Fatalf("%s, %s: %+v, %v", when, c.Name, got, err)
 			}
 			if _, err := e.SessionByNumber(e.ctx(), c, "s", s.Number); store.KindOf(err) != store.Expired || !errors.Is(err, store.ErrEnded) {
 				t.Errorf("%s, %s: %v", when, c.Name, err)
@@ -77,6 +77,16 @@ func testEnded(t *testing.T, open Pair) {
 			}
 			if _, _, err := e.ShareByNumber(e.ctx(), c, "h", share.Number); store.KindOf(err) != store.Expired || !errors.Is(err, store.ErrEnded) {
 				t.Errorf("%s, %s: %v", when, c.Name, err)
+			}
+			file := got.Files[0].Number
+			if got, err := e.EndedByNumber(e.ctx(), c, "f", file); err != nil || got.Session.ID != s.ID {
+				t.Errorf("%s, %s: %+v, %v", when, c.Name, got, err)
+			}
+			if _, err := e.FileByNumber(e.ctx(), c, "f", file); store.KindOf(err) != store.Expired || !errors.Is(err, store.ErrEnded) {
+				t.Errorf("%s, %s: %v", when, c.Name, err)
+			}
+			if _, err := e.FileByNumber(e.ctx(), bob, "f", file); store.KindOf(err) == 0 || errors.Is(err, store.ErrEnded) {
+				t.Errorf("%s: %v", when, err)
 			}
 		}
 		got, err := e.logOf(alice, s.ID)
@@ -140,17 +150,19 @@ func testEnded(t *testing.T, open Pair) {
 	}
 }
 
-// damageEnded takes the number of an ended session away, and enters an event of a
+// damageEnded takes the numbers of an ended session and its file away, and enters an event of a
 // session that is not there: a check finds and repairs that.
 func (e *env) damageEnded(s *store.Session) {
 	e.t.Helper()
 	e.raw(func(tx store.Tx) error {
-		for item, err := range tx.Scan(store.IndexRecords, []byte("n\x01s"), nil) {
-			if err != nil {
-				return err
-			}
-			if err := tx.Delete(store.IndexRecords, bytes.Clone(item.ID)); err != nil {
-				return err
+		for _, numbers := range []string{"n\x01s", "n\x01f"} {
+			for item, err := range tx.Scan(store.IndexRecords, []byte(numbers), nil) {
+				if err != nil {
+					return err
+				}
+				if err := tx.Delete(store.IndexRecords, bytes.Clone(item.ID)); err != nil {
+					return err
+				}
 			}
 		}
 		return tx.Put(store.IndexRecords, append([]byte("v"), random(32)...), []byte{1 << 1}, time.Time{})

@@ -189,7 +189,13 @@ func (e *env) token(data []byte, max int64) (store.Ref, *store.File) {
 
 func (e *env) file(session string, data []byte) *store.File {
 	e.t.Helper()
-	f, err := e.CreateFile(e.ctx(), alice, session, store.FileSpec{Name: new("a.txt")})
+	return e.numberedFile(session, "", data)
+}
+
+// numberedFile is file with a number of a sequence, if there is one.
+func (e *env) numberedFile(session, sequence string, data []byte) *store.File {
+	e.t.Helper()
+	f, err := e.CreateFile(e.ctx(), alice, session, store.FileSpec{Name: new("a.txt"), Sequence: sequence})
 	if err != nil {
 		e.t.Fatal(err)
 	}
