@@ -3,8 +3,10 @@ package filesender
 import (
 	"crypto/subtle"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"fileshare/server/reply"
@@ -35,6 +37,8 @@ func (a *api) find(r *http.Request, c account) (f *store.File, s *store.Session,
 	return f, s, a.checkRoundTrip(r, s, c.guest != nil)
 }
 
+var errComplete = fault(http.StatusBadRequest, "cannot_add_data_to_complete_transfer")
+
 func refOf(f *store.File) store.Ref { return store.Ref{Session: f.Session, File: f.ID} }
 
 // putChunk adds bytes at an offset of a file (contract §6.2): in any order, more
@@ -54,6 +58,9 @@ func (a *api) putChunk(w http.ResponseWriter, r *http.Request) error {
 	f, s, err := a.find(r, signed.Account)
 	if err == nil {
 		at, err = a.checkChunk(r, f, s, offset)
+	}
+	if errors.Is(err, store.ErrEnded) {
+		err = errComplete
 	}
 	if err != nil {
 		if _, rerr := io.Copy(signed, io.LimitReader(r.Body, a.o.ChunkSize+overhead)); rerr != nil {
@@ -86,7 +93,7 @@ func (a *api) checkChunk(r *http.Request, f *store.File, s *store.Session, offse
 	n := r.ContentLength
 	switch sealed := cryptOf(s); {
 	case s.Attrs[attrStatus] != statusStarted, f.State == store.StateUploaded:
-		return 0, fault(http.StatusBadRequest, "cannot_add_data_to_complete_transfer")
+		return 0, errComplete
 	case sealed != nil:
 		var ok bool
 		if at, n, ok = sealed.chunk(offset, plainSize(f)); !ok || r.ContentLength != n+overhead {
@@ -137,6 +144,16 @@ func (a *api) getFile(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	f, s, err := a.find(r, c)
+	if errors.Is(err, store.ErrEnded) {
+		var all *store.Ended
+		if all, err = a.endedOf(r, c, files); err == nil {
+			i := slices.IndexFunc(all.Files, func(f *store.File) bool { return strconv.FormatInt(f.Number, 10) == a.Var(r, "id") })
+			if i < 0 { // one of too many to be kept
+				return fault(http.StatusNotFound, "file_not_found")
+			}
+			f, s = all.Files[i], all.Session
+		}
+	}
 	if err != nil {
 		return err
 	}

@@ -85,11 +85,11 @@ func named(r *http.Request, k store.Kind) string {
 // fail answers every error with JSON, a 500 too: clients read the message of it.
 func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) reply.Answer {
 	statuses := reply.Statuses{store.Conflict: http.StatusBadRequest}
-	if strings.Contains(r.URL.Path, "/rest.php/") { // elsewhere a browser may ask for a password
-		statuses[store.Unauthenticated] = http.StatusForbidden
-	}
-	if errors.Is(err, store.ErrEnded) { // what only shows it does not come here
-		err = fault(http.StatusForbidden, "cannot_alter_closed_transfer")
+	if strings.Contains(r.URL.Path, "/rest.php/") {
+		statuses[store.Unauthenticated] = http.StatusForbidden // elsewhere a browser may ask for a password
+		if errors.Is(err, store.ErrEnded) {                    // what only shows it does not come here
+			err = fault(http.StatusForbidden, "cannot_alter_closed_transfer")
+		}
 	}
 	ans := statuses.Of(err)
 	body := answer{Message: named(r, store.KindOf(err)), UID: w.Header().Get("X-Request-Id")}
