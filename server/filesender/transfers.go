@@ -44,7 +44,8 @@ const (
 
 // The states of a transfer.
 const (
-	statusStarted   = "started"
+	statusStarted   = "started"   // kept also when it is uploading, to spare each chunk a look
+	statusUploading = "uploading" // shown alone
 	statusAvailable = "available"
 	statusClosed    = "closed"
 )
@@ -192,6 +193,9 @@ func (a *api) shown(r *http.Request, all *store.Ended, status string) *transfer 
 	}
 	for _, f := range all.Files {
 		t.Files = append(t.Files, fileOf(s, f))
+		if status == statusStarted && f.Size > 0 { // bytes of it are there
+			t.Status = statusUploading
+		}
 	}
 	slices.SortFunc(all.Shares, func(x, y *store.Share) int { return cmp.Compare(x.Number, y.Number) }) // as they were asked for
 	for _, h := range all.Shares {
@@ -430,33 +434,6 @@ func (a *api) withdraw(r *http.Request, c account, s *store.Session) (err error)
 	return nil
 }
 
-// extend lets a transfer live once more as long as one that does not say, as
-// often as that may be done.
-func (a *api) extend(r *http.Request, c account, s *store.Session) (*transfer, error) {
-	for {
-		done := extensions(s)
-		switch {
-		case a.o.Extensions == 0:
-			return nil, fault(http.StatusBadRequest, "transfer_expiry_extension_not_allowed")
-		case done >= a.o.Extensions:
-			return nil, fault(http.StatusBadRequest, "transfer_expiry_extension_count_exceeded")
-		}
-		ttl := min(time.Until(s.Expires)+a.o.TTL, a.Store.MaxSessionTTL()).Truncate(time.Second)
-		to := store.SessionSpec{TTL: &ttl, Was: map[string]string{attrExtends: s.Attrs[attrExtends]}, Attrs: &map[string]string{attrExtends: strconv.Itoa(done + 1)}}
-		later, err := a.Store.PatchSession(r.Context(), c.Caller, s.ID, to)
-		if err == nil {
-			return a.transferOf(r, c, later)
-		}
-		if !errors.Is(err, store.ErrChanged) {
-			return nil, err
-		}
-		// Another request did it meanwhile: is there one left?
-		if s, err = a.Store.Session(r.Context(), c.Caller, s.ID); err != nil {
-			return nil, err
-		}
-	}
-}
-
 // undaily ends the daily summaries of a transfer.
 func (a *api) undaily(r *http.Request, c account, s *store.Session) (*transfer, error) {
 	o := options{}
@@ -470,12 +447,6 @@ func (a *api) undaily(r *http.Request, c account, s *store.Session) (*transfer, 
 		return nil, err
 	}
 	return a.transferOf(r, c, s)
-}
-
-// extensions is how often the end of a transfer was put off.
-func extensions(s *store.Session) int {
-	n, _ := strconv.Atoi(s.Attrs[attrExtends]) // written by us
-	return n
 }
 
 func (a *api) deleteTransfer(w http.ResponseWriter, r *http.Request) error {
