@@ -40,10 +40,13 @@ func asked(r *http.Request) (l listing, err error) {
 
 var ago = regexp.MustCompile(`^([0-9]{1,5})\s*(hour|day|week|month|year)s?$`)
 
-// updatedSince reads a time: of ISO 8601, in UNIX seconds, or how long ago.
+// updatedSince reads a time: of ISO 8601 (UTC, where it says no zone), in UNIX
+// seconds, or how long ago.
 func updatedSince(said string, now time.Time) (time.Time, error) {
-	if t, err := time.Parse(time.RFC3339, said); err == nil {
-		return t, nil
+	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05", time.DateTime, time.DateOnly} {
+		if t, err := time.Parse(layout, said); err == nil {
+			return t, nil
+		}
 	}
 	if n, err := strconv.ParseUint(said, 10, 40); err == nil {
 		return time.Unix(int64(n), 0), nil

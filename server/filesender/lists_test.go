@@ -73,6 +73,9 @@ func TestUpdatedSince(t *testing.T) {
 	for said, want := range map[string]time.Time{
 		"2026-01-02T03:04:05Z":      time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
 		"2026-01-02T03:04:05+01:00": time.Date(2026, 1, 2, 2, 4, 5, 0, time.UTC),
+		"2026-01-02T03:04:05":       time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
+		"2026-01-02 03:04:05":       time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
+		"2026-01-02":                time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC),
 		"1700000000":                time.Unix(1700000000, 0),
 		"36 hours":                  now.Add(-36 * time.Hour),
 		"3 days":                    time.Date(2026, 3, 28, 12, 0, 0, 0, time.UTC),
@@ -84,7 +87,7 @@ func TestUpdatedSince(t *testing.T) {
 			t.Errorf("%s: %v, %v, want %v", said, got, err, want)
 		}
 	}
-	for _, bad := range []string{"", "days", "-3 days", "3 fortnights", "2026-01-02", "1e9", "99999999999999999999", "999999 years"} {
+	for _, bad := range []string{"", "days", "-3 days", "3 fortnights", "2026-01", "1e9", "99999999999999999999", "999999 years"} {
 		if got, err := updatedSince(bad, now); err == nil {
 			t.Errorf("%q is %v", bad, got)
 		}
