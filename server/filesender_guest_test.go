@@ -253,6 +253,12 @@ func TestFileSenderGuestOptions(t *testing.T) {
 	if a := v.call("DELETE", "/transfer/"+fsID(tr.ID), nil, nil).want(t, 200); strings.TrimSpace(string(a.body)) != "true" {
 		t.Errorf("%s", a.body)
 	}
+	// As long as the site has it, whatever the guest says.
+	g = h.invite(t, "", map[string]any{"recipient": "carol@example.net", "options": map[string]any{"guest": map[string]any{"guest_upload_expire_read_only": true}}})
+	tr = h.visit(t, "", g.Token).begin(t, "x", map[string]any{"recipients": []string{"bob@example.net"}, "expires": time.Now().Add(time.Hour).Unix()})
+	if d := time.Until(time.Unix(tr.Expires.Raw, 0)).Round(time.Hour); d != 240*time.Hour {
+		t.Errorf("the transfer ends in %v", d)
+	}
 	// As the official clients invite.
 	g = h.invite(t, "", map[string]any{"recipient": "carol@example.net", "from": "alice", "subject": nil, "message": nil, "expires": time.Now().Add(240 * time.Hour).Unix(), "options": map[string]any{"get_a_link": 0}})
 	if g.Options["get_a_link"] != nil || len(g.TransferOptions) != 0 {

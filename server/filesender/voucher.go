@@ -67,6 +67,9 @@ func (a *api) guest(r *http.Request, voucher string) (account, error) {
 func (c account) rewrite(in *newTransfer) {
 	if c.guest != nil {
 		in.Options = optionsIn(c.guest.Attrs[attrTransferOptions])
+		if optionsIn(c.guest.Attrs[attrOptions])["guest_upload_expire_read_only"] {
+			in.Expires = moment{}
+		}
 	}
 }
 
