@@ -179,9 +179,10 @@ func (o options) known(names []string) options {
 }
 
 // goodName tells whether a file may be called so: a relative path without
-// anything that leads out of a directory, on any system.
+// anything that leads out of a directory, on any system. Clients want names back
+// as they were, and the decoder of JSON puts U+FFFD for what is no text.
 func goodName(name string) bool {
-	if name == "" || len(name) > mostName || !utf8.ValidString(name) || strings.ContainsRune(name, '\\') || strings.ContainsFunc(name, unicode.IsControl) {
+	if name == "" || len(name) > mostName || !utf8.ValidString(name) || strings.ContainsRune(name, utf8.RuneError) || strings.ContainsRune(name, '\\') || strings.ContainsFunc(name, unicode.IsControl) {
 		return false
 	}
 	for part := range strings.SplitSeq(name, "/") {
