@@ -1,6 +1,7 @@
 package server
 
 import (
+	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -34,6 +35,32 @@ func TestFileSenderLimits(t *testing.T) {
 	h.fs(signNew, "GET", "/rest.php/transfer", "bob", nil, nil).want(t, 200).into(t, &all)
 	if len(all) != 1 {
 		t.Errorf("a refused transfer is there: %+v", all)
+	}
+}
+
+// A transfer ends when its sender says, to the second, but no later than is
+// allowed; whatever number says it is understood.
+func TestFileSenderExpires(t *testing.T) {
+	const day = 24 * time.Hour
+	h := newHouse(t, store.Options{}, Options{FileSender: &FileSender{TTL: 2 * day, MaxTTL: 5 * day}})
+	now := time.Now().Unix()
+	for said, days := range map[string]float64{
+		"null": 2, `""`: 2, fmt.Sprint(now + 86400): 1, fmt.Sprintf(`"%d"`, now+86400): 1, fmt.Sprintf("%d.75", now+86400): 1, fmt.Sprint(now + 86400*6): 5,
+		"1e30": 5, "1e400": 5, "9223372036854775807": 5, "9223372036854775808": 5, "0": 0, "-1": 0, "-1e30": 0,
+	} {
+		for path, rest := range map[string]string{"transfer": `"files":[{"name":"a","size":1}],"recipients":["bob@example.net"]`, "guest": `"recipient":"bob@example.net"`} {
+			if path == "guest" && days == 2 {
+				continue // they live as long as they may
+			}
+			var made struct{ Expires struct{ Raw int64 } }
+			h.fs(signNew, "POST", "/rest.php/"+path, "alice", nil, []byte(`{"expires":`+said+`,`+rest+`}`)).want(t, 201).into(t, &made)
+			if off := time.Duration(made.Expires.Raw-now)*time.Second - time.Duration(days*float64(day)); off < -2*time.Second || off > time.Minute {
+				t.Errorf("%s with %s ends %v too late", path, said, off)
+			}
+		}
+	}
+	for _, bad := range []string{"true", "{}", `"tomorrow"`, `"2030-01-01"`, `"NaN"`} {
+		fsMessage(t, h.fs(signNew, "POST", "/rest.php/transfer", "alice", nil, []byte(`{"expires":`+bad+`,"files":[{"name":"a","size":1}],"recipients":["bob@example.net"]}`)), 400, "rest_bad_parameter")
 	}
 }
 

@@ -88,7 +88,7 @@ func (a *api) banned(name string) bool {
 
 // ttl is how long a transfer lives that is to end at a time: more than is
 // allowed is taken as that, since clients ask for what another server has.
-func (a *api) ttl(expires number, otherwise time.Duration) time.Duration {
+func (a *api) ttl(expires moment, otherwise time.Duration) time.Duration {
 	if expires.v == nil {
 		return otherwise
 	}

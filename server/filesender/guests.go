@@ -19,7 +19,7 @@ type newGuest struct {
 	Recipient string       `json:"recipient"`
 	Subject   *string      `json:"subject"`
 	Message   *string      `json:"message"`
-	Expires   number       `json:"expires"`
+	Expires   moment       `json:"expires"`
 	Options   guestOptions `json:"options"`
 }
 

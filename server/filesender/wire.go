@@ -2,6 +2,7 @@ package filesender
 
 import (
 	"encoding/json"
+	"errors"
 	"math"
 	"strconv"
 	"strings"
@@ -74,7 +75,7 @@ type newTransfer struct {
 	Options    options   `json:"options"`
 	Subject    *string   `json:"subject"`
 	Message    *string   `json:"message"`
-	Expires    number    `json:"expires"`
+	Expires    moment    `json:"expires"`
 	Encryption flag      `json:"encryption"`
 
 	KeyVersion      number `json:"encryption_key_version"`
@@ -112,6 +113,26 @@ func (n *number) UnmarshalJSON(b []byte) error {
 	n.v = new(int64(f))
 	return nil
 }
+
+// moment is a time in UNIX seconds, as a number or in a string; nil: it is not
+// there. What is far off comes near enough to be reckoned with.
+type moment struct{ v *int64 }
+
+func (m *moment) UnmarshalJSON(b []byte) error {
+	text := strings.Trim(string(b), `"`)
+	if text == "null" || text == "" {
+		return nil
+	}
+	f, err := strconv.ParseFloat(text, 64)
+	if err != nil && !errors.Is(err, strconv.ErrRange) || math.IsNaN(f) {
+		return errNumber
+	}
+	m.v = new(int64(min(max(f, -mostMoment), mostMoment)))
+	return nil
+}
+
+// mostMoment is so far that the time up to it is still a time.Duration.
+const mostMoment = 1 << 33
 
 // flag is a boolean as clients write it: true, 1, "1".
 type flag bool
