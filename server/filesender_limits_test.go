@@ -1,7 +1,11 @@
 package server
 
 import (
+	"bufio"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -62,6 +66,31 @@ func TestFileSenderExpires(t *testing.T) {
 	for _, bad := range []string{"true", "{}", `"tomorrow"`, `"2030-01-01"`, `"NaN"`} {
 		fsMessage(t, h.fs(signNew, "POST", "/rest.php/transfer", "alice", nil, []byte(`{"expires":`+bad+`,"files":[{"name":"a","size":1}],"recipients":["bob@example.net"]}`)), 400, "rest_bad_parameter")
 	}
+}
+
+// Who sends a chunk that is too large for this server hears of it, and sees no
+// broken connection; also a client that does not listen while it sends.
+func TestFileSenderLargeChunk(t *testing.T) {
+	h := newHouse(t, store.Options{}, Options{FileSender: &FileSender{ChunkSize: 4 << 20}})
+	r := fsRequest(t, signNew, "PUT", h.url+"/rest.php/file/1/chunk/0", "alice", nil, make([]byte, 12<<20))
+	conn, err := net.Dial("tcp", r.URL.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := r.Write(conn); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(conn), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fsMessage(t, answer{resp, body}, 400, "file_chunk_out_of_bounds")
 }
 
 // The end of a transfer is put off as often as is allowed, whoever asks at once.

@@ -81,9 +81,10 @@ func (a *api) putChunk(w http.ResponseWriter, r *http.Request) error {
 	return reply.JSON(w, map[string]int64{"offset": offset, "written": r.ContentLength})
 }
 
-// drained reads a refused chunk, so that the client sees the answer.
+// drained reads a refused chunk, also one of a client that takes larger ones for
+// allowed, so that it sees the answer.
 func (a *api) drained(r *http.Request, err error) error {
-	_, _ = io.Copy(io.Discard, io.LimitReader(r.Body, a.o.ChunkSize+overhead))
+	_, _ = io.Copy(io.Discard, io.LimitReader(r.Body, 4*(a.o.ChunkSize+overhead)))
 	return err
 }
 
@@ -99,7 +100,7 @@ func (a *api) checkChunk(r *http.Request, f *store.File, s *store.Session, offse
 		if at, n, ok = sealed.chunk(offset, plainSize(f)); !ok || r.ContentLength != n+overhead {
 			return 0, fault(http.StatusBadRequest, "file_chunk_out_of_bounds")
 		}
-	case n > a.o.ChunkSize, offset+n > f.Length:
+	case n > a.o.ChunkSize, n > f.Length-offset:
 		return 0, fault(http.StatusBadRequest, "file_chunk_out_of_bounds")
 	default:
 		at = offset
