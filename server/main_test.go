@@ -101,6 +101,12 @@ func (a namesOnly) Keyed(key string) (dialect.Account, bool) {
 
 func newHouse(t testing.TB, so store.Options, o Options) *house {
 	t.Helper()
+	return newHouseOver(t, so, o, func(r store.Records) store.Records { return r })
+}
+
+// newHouseOver is newHouse over records that are wrapped.
+func newHouseOver(t testing.TB, so store.Options, o Options, wrap func(store.Records) store.Records) *house {
+	t.Helper()
 	path := t.TempDir()
 	records, err := bolt.Open(path, bolt.Options{})
 	if err != nil {
@@ -111,7 +117,7 @@ func newHouse(t testing.TB, so store.Options, o Options) *house {
 		t.Fatal(err)
 	}
 	so.Exclusive = true
-	s, err := store.New(t.Context(), records, blobs, so)
+	s, err := store.New(t.Context(), wrap(records), blobs, so)
 	if err != nil {
 		t.Fatal(err)
 	}

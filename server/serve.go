@@ -32,6 +32,9 @@ func (s *server) getToken(w http.ResponseWriter, r *http.Request) error  { retur
 func (s *server) serve(w http.ResponseWriter, r *http.Request) error {
 	x := state(r)
 	ref := x.ref()
+	if end := s.tails.current(ref); end != nil && (r.Method == http.MethodHead || s.wantsPage(r)) {
+		end.wait(r.Context()) // so that what is shown of the link has it counted
+	}
 	d, err := s.store.Open(r.Context(), x.caller, ref)
 	if err != nil {
 		return err

@@ -25,6 +25,7 @@ import (
 
 	"fileshare/api"
 	"fileshare/store"
+	"fileshare/store/storetest"
 )
 
 func TestDownloadHeaders(t *testing.T) {
@@ -460,6 +461,41 @@ func TestArchiveRanges(t *testing.T) {
 	after := h.do("GET", url, "alice", nil, "Range", "bytes=100-", "If-Range", etag).want(t, 200)
 	if len(after.body) >= len(rest.body) || after.Header.Get("Etag") == etag {
 		t.Errorf("%d bytes, %s", len(after.body), after.Header.Get("Etag"))
+	}
+}
+
+// Who has all bytes of the last download and asks at once, in whatever way, is
+// told that it was the last, also if counting takes a while.
+func TestRightAfterTheEnd(t *testing.T) {
+	var slow atomic.Bool
+	h := newHouseOver(t, store.Options{}, Options{}, func(r store.Records) store.Records {
+		return storetest.FaultyRecords(r, func(op string) storetest.Fault {
+			if op == "Update" && slow.Load() {
+				time.Sleep(200 * time.Millisecond)
+			}
+			return storetest.None
+		})
+	})
+	h.hc.Transport.(*http.Transport).DisableKeepAlives = true // what comes on the same connection waits anyway
+	for _, ask := range []struct {
+		method, path string
+		headers      []string
+		want         int
+	}{
+		{"GET", "", nil, 410},
+		{"HEAD", "", nil, 410},
+		{"GET", "", []string{"Accept", "text/html", "Sec-Fetch-Mode", "navigate"}, 410},
+		{"GET", "", []string{"User-Agent", "Slackbot"}, 410},
+		{"GET", "/info", nil, 200},
+	} {
+		link := "/uploads/" + h.upload("content", "?max_downloads=1").ID
+		slow.Store(true)
+		h.do("GET", link, "", nil).want(t, 200)
+		a := h.do(ask.method, link+ask.path, "alice", nil, ask.headers...).want(t, ask.want)
+		slow.Store(false)
+		if ask.want == 200 && !a.says(`"downloads":1,`) {
+			t.Errorf("%s: %s", ask.path, a.body)
+		}
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 
 // tails knows the counted downloads of this process whose last bytes are going
 // out or being settled. It guards nothing: it only spares a client that asks
-// right after the end the answer that the link is busy.
+// right after the end the answer that the link is busy, or has a download left.
 type tails struct {
 	mu sync.Mutex
 	m  map[store.Ref]*tail // guarded by mu
