@@ -95,14 +95,16 @@ async function main() {
 	w.el('subject').value = 'The data'
 	w.el('note').value = 'As asked'
 	breaking(w)
+	const told = []
+	new w.MutationObserver(all => all.forEach(x => x.addedNodes.forEach(n => told.push(n.data)))).observe(w.el('said'), {childList: true})
 	w.el('form').requestSubmit()
 	await until('sent', () => w.document.title === 'Your files were sent')
-	return {title, message, idle, focused, chosen, asks, broken: w.broken > 2, problems: w.problems, said: w.el('title').textContent,
+	return {told: ['Sending.', '50 percent sent.'].every(x => told.includes(x)), title, message, idle, focused, chosen, asks, broken: w.broken > 2, problems: w.problems, said: w.el('title').textContent,
 		focus: w.document.activeElement.id, form: w.el('form').hidden, left: names(w).length}
 }
 main().then(report)
 </script>`, nil)
-	want := `{"title":"Your <b>data</b>","message":"please","idle":true,"focused":"Remove empty","chosen":["größe.bin","a & b.txt","empty","a & b (2).txt"],"asks":"to",` +
+	want := `{"told":true,"title":"Your <b>data</b>","message":"please","idle":true,"focused":"Remove empty","chosen":["größe.bin","a & b.txt","empty","a & b (2).txt"],"asks":"to",` +
 		`"broken":true,"problems":[],"said":"Your files were sent","focus":"title","form":true,"left":4}`
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)

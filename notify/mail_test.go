@@ -387,7 +387,7 @@ func TestMailCheck(t *testing.T) {
 			t.Errorf("%+v: no error", m)
 		}
 	}
-	if line("a\r\nb\u2028c") != "a b c" || len([]rune(line(strings.Repeat("ä", 500)))) != mostSubject {
+	if line("a\r\nb\u2028c\u202egpj.exe") != "a b c gpj.exe" || len([]rune(line(strings.Repeat("ä", 500)))) != mostSubject {
 		t.Error("line")
 	}
 	if _, err := mail.ParseAddress("a@b"); err != nil || !ascii("a@b") || ascii("ä@b") {

@@ -131,9 +131,9 @@ var manyEmpty = regexp.MustCompile(`\n{3,}`)
 const mostSubject = 200
 
 // line makes one line of a text: what users say must not become a header or
-// another line.
+// another line, nor be shown in another order than it has.
 func line(s string) string {
-	s = strings.Join(strings.FieldsFunc(s, func(c rune) bool { return unicode.IsControl(c) || c == 0x2028 || c == 0x2029 }), " ")
+	s = strings.Join(strings.FieldsFunc(s, func(c rune) bool { return unicode.In(c, unicode.Cc, unicode.Zl, unicode.Zp, unicode.Bidi_Control) }), " ")
 	if r := []rune(s); len(r) > mostSubject {
 		s = string(r[:mostSubject-1]) + "…"
 	}

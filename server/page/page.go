@@ -21,7 +21,7 @@ import (
 var files embed.FS
 
 // pages are parsed once; html/template is safe for concurrent use.
-var pages = template.Must(template.New("").Funcs(template.FuncMap{"style": style, "script": script}).ParseFS(files, "*.html"))
+var pages = template.Must(template.New("").Funcs(template.FuncMap{"style": style, "script": script, "shown": shown}).ParseFS(files, "*.html"))
 
 // style is the sheet, ours and therefore trusted.
 func style() (template.CSS, error) {
@@ -133,16 +133,18 @@ func Left(d time.Duration) string {
 	return "less than a minute"
 }
 
-// RenderLanding renders the page of a counted link.
-func RenderLanding(d Landing) ([]byte, error) {
-	d.Name = strings.Map(func(c rune) rune {
+// shown is the name of a file as people are to see it.
+func shown(name string) string {
+	return strings.Map(func(c rune) rune {
 		if c >= 0x202a && c <= 0x202e || c >= 0x2066 && c <= 0x2069 {
 			return 0xfffd // would show the end of a name as its middle: "exe.jpg"
 		}
 		return c
-	}, d.Name)
-	return render("landing.html", d)
+	}, name)
 }
+
+// RenderLanding renders the page of a counted link.
+func RenderLanding(d Landing) ([]byte, error) { return render("landing.html", d) }
 
 // RenderProblem renders the page of an error.
 func RenderProblem(d Problem) ([]byte, error) { return render("problem.html", d) }
@@ -160,6 +162,9 @@ func render(name string, data any) ([]byte, error) {
 
 // Bytes writes a size for people, in powers of 1024 with one decimal.
 func Bytes(n int64) string {
+	if n == 1 {
+		return "1 byte"
+	}
 	if n < 1024 {
 		return strconv.FormatInt(n, 10) + " bytes"
 	}

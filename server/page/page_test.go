@@ -63,15 +63,28 @@ func TestUpload(t *testing.T) {
 			t.Errorf("%s in the page", bad)
 		}
 	}
-	for _, want := range []string{"At most 3 files of together 1.0 GiB.", "<noscript>", `<html lang="en">`, `<label for="pick">`, `<label for="to">`, `role="status"`, `role="alert"`} {
+	for _, want := range []string{"At most 3 files of together 1.0 GiB.", "<noscript><p", "<noscript><style>#form{display:none}</style></noscript>", `<html lang="en">`, `<label for="pick">`, `<label for="to">`, `role="status"`, `role="alert"`} {
 		if !strings.Contains(page, want) {
 			t.Errorf("no %s", want)
 		}
 	}
 }
 
+// Names are shown in the order that they have, and kept as they are for programs.
+func TestShareNames(t *testing.T) {
+	html, err := RenderShare(Share{Files: []SharedFile{{Name: "\u202egpj.exe"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"<bdi>\ufffdgpj.exe</bdi>", `aria-label="Download ` + "\ufffdgpj.exe\"", "data-name=\"\u202egpj.exe\""} {
+		if !strings.Contains(string(html), want) {
+			t.Errorf("no %q in %s", want, html)
+		}
+	}
+}
+
 func TestBytes(t *testing.T) {
-	for n, want := range map[int64]string{0: "0 bytes", 1023: "1023 bytes", 1024: "1.0 KiB", 1536: "1.5 KiB", 5 << 30: "5.0 GiB", 3 << 50: "3072.0 TiB"} {
+	for n, want := range map[int64]string{0: "0 bytes", 1: "1 byte", 1023: "1023 bytes", 1024: "1.0 KiB", 1536: "1.5 KiB", 5 << 30: "5.0 GiB", 3 << 50: "3072.0 TiB"} {
 		if got := Bytes(n); got != want {
 			t.Errorf("%d: %s, want %s", n, got, want)
 		}

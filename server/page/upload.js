@@ -13,6 +13,7 @@
 	const flying = new Set() // requests on their way
 
 	const size = n => {
+		if (n === 1) return '1 byte'
 		const units = ['bytes', 'KiB', 'MiB', 'GiB', 'TiB']
 		let i = 0
 		for (; n >= 1024 && i < units.length - 1; i++) n /= 1024
@@ -260,6 +261,7 @@
 	}
 
 	const began = {at: 0, bytes: 0}
+	let quarters = 0 // of all bytes, that were told of
 	function progress() {
 		let sent = 0, all = 0
 		for (const item of items) {
@@ -277,6 +279,9 @@
 			text += ', about ' + (left > 90 ? Math.ceil(left / 60) + ' minutes' : Math.ceil(left) + ' seconds') + ' left'
 		}
 		$('figures').textContent = text
+		const now = all ? Math.floor(4 * sent / all) : 0
+		if (now > quarters && now < 4) say(25 * now + ' percent sent.')
+		quarters = Math.max(quarters, now)
 	}
 
 	async function send(item) {
@@ -332,6 +337,7 @@
 		show(true)
 		$('stop').focus()
 		say('Sending.')
+		quarters = 0
 		try {
 			const field = id => $(id) ? $(id).value.trim() : ''
 			if (!begun) await patiently(() => language.begin(field('to').split(',').map(x => x.trim()).filter(x => x), field('subject'), field('note')))
