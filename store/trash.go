@@ -30,15 +30,21 @@ const trashRetry = time.Second
 // deleters is how many blobs are deleted at once.
 const deleters = 4
 
-// purgeTrash deletes the blobs of runs that wait for it.
+// trashBatch is how many runs one step of purgeTrash takes at most.
+const trashBatch = 256
+
+// purgeTrash deletes the blobs of runs that wait for it. Where none could be, all
+// others wait for the next Purge: they would be due again as fast as they fail.
 func (s *Store) purgeTrash(ctx context.Context, r *PurgeResult, limit int) (int, error) {
 	type job struct {
 		run  run
 		pass uint64
 	}
 	var jobs []job
+	most := min(limit, trashBatch)
 	err := s.view(ctx, func(tx Tx) error {
-		items, err := tx.Due(TrashRecords, s.now(), min(limit, 256))
+		jobs = nil
+		items, err := tx.Due(TrashRecords, s.now(), most)
 		for _, item := range items {
 			j := job{}
 			j.run.key, _ = keyOf(item.ID)
@@ -82,15 +88,19 @@ func (s *Store) purgeTrash(ctx context.Context, r *PurgeResult, limit int) (int,
 		}
 		return nil
 	})
+	deleted := 0
 	for i, e := range errs {
-		if e == nil && jobs[i].pass == 1 {
+		if e != nil {
+			continue
+		}
+		if deleted++; jobs[i].pass == 1 {
 			r.Blobs++
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
 		s.o.Log.Warn("delete blobs, will try again", "error", err)
 	}
-	if len(jobs) == min(limit, 256) {
+	if len(jobs) == most && deleted > 0 {
 		return limit, err
 	}
 	return 0, err
