@@ -41,6 +41,16 @@ const (
 	slowFill = 2 * time.Second
 )
 
+// announce sets room on the disk aside for a body whose length is known; over gives
+// back what of it is not used.
+func (b *body) announce() (over func()) {
+	if b.want < 0 {
+		return func() {}
+	}
+	b.s.incoming.Add(b.want)
+	return func() { b.s.incoming.Add(b.n - b.want) } // the bytes that came have been taken off one by one
+}
+
 // Read implements io.Reader for backends that cannot use WriteTo.
 func (b *body) Read(p []byte) (int, error) {
 	n, err := b.fill(p[:min(len(p), largePiece)])

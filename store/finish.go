@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -141,9 +140,8 @@ func (s *Store) copyPieces(ctx context.Context, group []piece) (*Content, error)
 	r := &pieceReader{ctx: ctx, s: s, left: group}
 	defer r.Close()
 	size := group[len(group)-1].end() - group[0].from
-	s.incoming.Add(size)
 	b := &body{ctx: ctx, s: s, r: r, want: size, space: spaceStep}
-	defer func() { s.incoming.Add(-max(size-b.n, 0)) }()
+	defer b.announce()()
 	c := &Content{s: s}
 	err := s.receiveRun(ctx, b, c)
 	s.stats.bytesIn.Add(-b.n)
@@ -157,7 +155,7 @@ func (s *Store) copyPieces(ctx context.Context, group []piece) (*Content, error)
 	}
 	if crc != c.crc {
 		c.Discard()
-		return nil, errors.New("the content is not what was stored")
+		return nil, errDamaged
 	}
 	return c, nil
 }

@@ -163,16 +163,8 @@ func (s *Store) Receive(ctx context.Context, c Caller, r io.Reader, in Incoming)
 	if err := s.mayHold(ctx, c.Name, in.Size); err != nil {
 		return nil, err
 	}
-	want := in.Size
-	if want < 0 {
-		want = -1
-	} else {
-		s.incoming.Add(want)
-	}
-	b := &body{ctx: ctx, s: s, r: r, limit: s.o.FileSize, want: want, most: in.Most, hash: s.newHash(in.SHA256), space: spaceStep}
-	if want >= 0 {
-		defer func() { s.incoming.Add(-max(want-b.n, 0)) }()
-	}
+	b := &body{ctx: ctx, s: s, r: r, limit: s.o.FileSize, want: max(in.Size, -1), most: in.Most, hash: s.newHash(in.SHA256), space: spaceStep}
+	defer b.announce()()
 	content, err := s.receive(ctx, b)
 	if err != nil {
 		return nil, refusal(err)

@@ -92,9 +92,8 @@ func (u *unfinished) fits(offset, size int64) error {
 // receivePiece makes a body of exactly size bytes durable, or keeps it in memory
 // where it is all of a small file.
 func (s *Store) receivePiece(ctx context.Context, f *found, r io.Reader, offset, size int64) (*Content, error) {
-	s.incoming.Add(size)
 	b := &body{ctx: ctx, s: s, r: io.LimitReader(r, min(size, math.MaxInt64-1)+1), want: size, space: spaceStep}
-	defer func() { s.incoming.Add(-max(size-b.n, 0)) }()
+	defer b.announce()()
 	whole := offset == 0 && size == f.file.open.length && !f.file.open.part
 	if whole {
 		b.hash = s.newHash(nil)

@@ -191,6 +191,11 @@ func testSpace(t *testing.T, open Pair) {
 	e := start(t, open, store.Options{FreeSpace: 1000, Free: func() (int64, error) { return free.Load(), nil }})
 	e.upload([]byte("x"), store.FileSpec{})
 	e.want(e.MayUpload(e.ctx(), alice, 1<<30-999), store.NoSpace, "")
+	if _, err := e.Receive(e.ctx(), alice, bytes.NewReader(make([]byte, 5000)), store.Incoming{Size: 100}); err == nil {
+		t.Error("more than was announced is taken")
+	}
+	time.Sleep(60 * time.Millisecond) // as below
+	e.want(e.MayUpload(e.ctx(), alice, 1<<30-999), store.NoSpace, "")
 	free.Store(999)
 	time.Sleep(60 * time.Millisecond) // the engine remembers the answer for 50 ms
 	_, err := e.Receive(e.ctx(), alice, strings.NewReader("x"), store.Incoming{Size: -1})
