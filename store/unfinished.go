@@ -16,8 +16,8 @@ import (
 //   - Beginning to append raises the epoch in the record, and what is appended is
 //     committed under that epoch or not at all. The newest writer wins at once,
 //     without a lock: one that hangs is too old when it comes back.
-//   - A piece is committed in the Update that checks the offset it belongs to. A
-//     piece by position is committed into a hole, or not at all.
+//   - A piece is committed in the Update that checks the offset it belongs to. Of
+//     a piece by position the bytes that lie in holes are committed.
 //   - In order, a small last piece is written again together with what comes after
 //     it (see joinBelow); by position, small neighbours are joined when the file
 //     is complete. So many small requests do not become many small blobs.

@@ -16,9 +16,10 @@ var errThere = errors.New("there already")
 // known. Any number of calls may run at once, in any order; Finish completes the
 // file. The bytes are committed, all of them, if nothing is there yet. If just
 // this stretch is there already they are passed over and it is no error, so that
-// a client may repeat what it is not sure of; any other overlap is refused
-// (Conflict). check, if given, is called after the body was read and before
-// anything is committed; from its argument it may read the body once more.
+// a client may repeat what it is not sure of, also encrypted anew. If some of
+// it is there, the bytes in the holes are committed, hole by hole; the others must
+// be the same (Conflict). check, if given, is called after the body was read and
+// before anything is committed; from its argument it may read the body once more.
 func (s *Store) WriteAt(ctx context.Context, c Caller, ref Ref, r io.Reader, offset, size int64, check func(again io.Reader) error) (*Progress, error) {
 	if err := s.permit(c, ref.appending(), nil); err != nil {
 		return nil, err
@@ -61,6 +62,11 @@ func (s *Store) WriteAt(ctx context.Context, c Caller, ref Ref, r io.Reader, off
 		}
 		return s.place(tx, f, content, offset, now)
 	})
+	if errors.Is(err, errOverlap) {
+		if err = s.fillHoles(ctx, c, ref, content, offset); err == nil {
+			f, err = s.openFileView(ctx, c, ref)
+		}
+	}
 	if err != nil && !errors.Is(err, errThere) {
 		return nil, err
 	}
@@ -135,7 +141,7 @@ func (s *Store) place(tx Tx, f *found, content *Content, offset int64, now time.
 	case ok && below.from == offset && below.run.size == size:
 		return errThere
 	case u.tail, ok && below.end() > offset:
-		return Refuse(Conflict, "some of these bytes are there already")
+		return errOverlap
 	}
 	if err := s.charge(tx, f, size); err != nil {
 		return err

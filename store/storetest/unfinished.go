@@ -454,6 +454,7 @@ func testPositions(t *testing.T, open Pair) {
 			t.Errorf("%v: %v", bad, err)
 		}
 	}
+	e.overlaps(ref, data, last)
 	_, err = e.Append(e.ctx(), alice, ref, bytes.NewReader(nil), piece(last))
 	e.want(err, store.Conflict, "this upload gets its content by position")
 	_, err = e.WriteAt(e.ctx(), alice, ref, bytes.NewReader(data[:10]), last, 10, func(io.Reader) error { return errCut })
@@ -482,9 +483,60 @@ func testPositions(t *testing.T, open Pair) {
 			t.Fatal(err)
 		}
 	}
+	if _, err := e.WriteAt(e.ctx(), alice, small, bytes.NewReader(data[3:8]), 3, 5, nil); err != nil {
+		t.Error(err)
+	}
+	_, err = e.WriteAt(e.ctx(), alice, small, bytes.NewReader(data[3:8]), 2, 5, nil)
+	e.want(err, store.Conflict, "some of these bytes are there already, and are others")
 	if _, err := e.Finish(e.ctx(), alice, small); err != nil {
 		t.Fatal(err)
 	}
 	e.isWhole(small, data[:10], true)
 	e.isExact(2, int64(len(data))+10)
+}
+
+// overlaps writes around a hole of a chunk's size, of which all else is there: what
+// is there must be the same, and what is not is taken.
+func (e *env) overlaps(ref store.Ref, data []byte, hole int64) {
+	e.t.Helper()
+	size := int64(len(data))
+	end := min(hole+50_000, size)
+	write := func(from, to int64, change int64) error {
+		b := bytes.Clone(data[from:to])
+		if change >= 0 {
+			b[change-from]++
+		}
+		_, err := e.WriteAt(e.ctx(), alice, ref, bytes.NewReader(b), from, to-from, nil)
+		return err
+	}
+	from, to := max(hole-60_000, 0), min(end+60_000, size) // more than a neighbour on each side
+	if from < hole {
+		e.want(write(from, hole+10, hole-1), store.Conflict, "some of these bytes are there already, and are others")
+	}
+	if end < to {
+		e.want(write(end-10, to, end), store.Conflict, "some of these bytes are there already, and are others")
+	}
+	if p, err := e.Progress(e.ctx(), alice, ref); err != nil || p.Offset != hole {
+		e.t.Errorf("%+v, %v, want %d", p, err, hole)
+	}
+	for _, w := range [][2]int64{{from, hole + 10}, {end - 10, to}, {from, hole}, {hole + 5, hole + 20}} {
+		if w[0] == w[1] {
+			continue
+		}
+		if err := write(w[0], w[1], -1); err != nil {
+			e.t.Errorf("%v: %v", w, err)
+		}
+	}
+	if p, err := e.Progress(e.ctx(), alice, ref); err != nil || p.Offset != hole+20 {
+		e.t.Errorf("%+v, %v, want %d", p, err, hole+20)
+	}
+	// A cut body, or one that is not believed, leaves all as it was.
+	_, err := e.WriteAt(e.ctx(), alice, ref, bytes.NewReader(data[from:to]), from, to-from, func(io.Reader) error { return errCut })
+	if !errors.Is(err, errCut) {
+		e.t.Error(err)
+	}
+	_, err = e.WriteAt(e.ctx(), alice, ref, cutBody(data[from:to-1]), from, to-from, nil)
+	if !errors.Is(err, errCut) {
+		e.t.Error(err)
+	}
 }
