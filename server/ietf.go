@@ -192,6 +192,9 @@ func (s *server) ietfAppend(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if !mediaTypeIs(r, partialUpload) {
+		return reply.Refuse(reply.MediaType, "the Content-Type must be "+partialUpload, nil)
+	}
 	d, _ := drafted(r)
 	offset, ok := structuredInt(r.Header.Get("Upload-Offset"))
 	if _, said := structuredBool(r.Header.Get("Upload-Complete")); !ok || !said {

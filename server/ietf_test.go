@@ -232,6 +232,16 @@ func TestDraftRefusals(t *testing.T) {
 	a, _ = h.draft("POST", "/uploads", body, "Upload-Complete", "?1", "Content-Type", ct)
 	a.want(t, 201)
 
+	// What is no append is told so in the words of the draft, not of tus.
+	a, _ = h.draft("POST", "/uploads", nil, "Upload-Complete", "?0")
+	url = a.want(t, 201).Header.Get("Location")
+	a, _ = h.draft("PATCH", url, strings.NewReader("abc"), "Upload-Complete", "?1", "Upload-Offset", "0", "Content-Type", "text/plain")
+	if a.want(t, 415); !strings.Contains(a.message(t), partialUpload) {
+		t.Errorf("%s", a.body)
+	}
+	a, _ = h.draft("DELETE", url, nil)
+	a.want(t, 204)
+
 	// More than announced: given up, as nobody knows what is right.
 	a, _ = h.draft("POST", "/uploads", strings.NewReader("abc"), "Upload-Complete", "?0", "Upload-Length", "5")
 	url = a.want(t, 201).Header.Get("Location")

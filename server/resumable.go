@@ -116,9 +116,10 @@ func (s *server) getOffset(w http.ResponseWriter, r *http.Request) error {
 	return s.ietfOffset(w, r, p)
 }
 
-// patchUpload adds bytes, in the protocol that the media type tells.
+// patchUpload adds bytes, in the protocol that the media type tells, or else the
+// headers.
 func (s *server) patchUpload(w http.ResponseWriter, r *http.Request) error {
-	if mediaTypeIs(r, partialUpload) {
+	if mediaTypeIs(r, partialUpload) || !isTus(r) && r.Header.Get("Upload-Complete") != "" {
 		return s.ietfAppend(w, r)
 	}
 	return s.tusAppend(w, r)

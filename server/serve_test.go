@@ -499,6 +499,40 @@ func TestRightAfterTheEnd(t *testing.T) {
 	}
 }
 
+// What is counted of a token, and of its file, is shown right after the end, too.
+func TestTokensRightAfterTheEnd(t *testing.T) {
+	var slow atomic.Bool
+	h := newHouseOver(t, store.Options{}, Options{}, func(r store.Records) store.Records {
+		return storetest.FaultyRecords(r, func(op string) storetest.Fault {
+			if op == "Update" && slow.Load() {
+				time.Sleep(200 * time.Millisecond)
+			}
+			return storetest.None
+		})
+	})
+	h.hc.Transport.(*http.Transport).DisableKeepAlives = true
+	var s api.Session
+	h.do("POST", "/sessions", "alice", nil).want(t, 201).into(t, &s)
+	var f api.File
+	h.do("POST", "/sessions/"+s.ID+"/files", "alice", nil).want(t, 201).into(t, &f)
+	h.do("PUT", f.URL, "alice", strings.NewReader("content")).want(t, 200)
+	for i, ask := range []struct{ url, want string }{
+		{f.URL + "/tokens?limit=1", `"state":"DOWNLOADED","downloads":1,`},
+		{f.URL + "/info", `"downloads":2,`},
+		{s.URL + "/files", `"downloads":3,`},
+	} {
+		var tok api.Token
+		h.do("POST", f.URL+"/tokens", "alice", nil).want(t, 201).into(t, &tok)
+		slow.Store(true)
+		h.do("GET", tok.URL, "", nil).want(t, 200)
+		a := h.do("GET", ask.url, "alice", nil).want(t, 200)
+		slow.Store(false)
+		if !a.says(ask.want) {
+			t.Errorf("%d: %s", i, a.body)
+		}
+	}
+}
+
 // A tail that is waited for releases its waiters when it ends, and only then.
 func TestTails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -126,6 +126,7 @@ func (s *server) listFiles(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	q.Session = state(r).vars["sid"]
+	s.tails.settle(r.Context(), store.Ref{Session: q.Session})
 	page, err := s.store.Files(r.Context(), state(r).caller, q)
 	if err != nil {
 		return err

@@ -57,6 +57,27 @@ func (t *tails) current(ref store.Ref) *tail {
 	return t.m[ref]
 }
 
+// settle waits for all ends, as far as there are some now, of downloads of a file,
+// whatever link they go by, or of all files of a session.
+func (t *tails) settle(ctx context.Context, ref store.Ref) {
+	t.mu.Lock()
+	var all []*tail
+	for r, e := range t.m {
+		if r.Session == ref.Session && (r.File == ref.File || ref.File == "") {
+			all = append(all, e)
+		}
+	}
+	t.mu.Unlock()
+	if len(all) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, tailWait)
+	defer cancel()
+	for _, e := range all {
+		e.wait(ctx)
+	}
+}
+
 // wait waits for the settlement and tells whether there was one. A nil tail
 // has none.
 func (e *tail) wait(ctx context.Context) bool {

@@ -45,6 +45,7 @@ func (s *server) listTokens(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	s.tails.settle(r.Context(), state(r).ref())
 	page, err := s.store.Tokens(r.Context(), state(r).caller, state(r).ref(), q)
 	if err != nil {
 		return err

@@ -295,7 +295,7 @@ func (s *server) listUploads(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *server) fileInfo(w http.ResponseWriter, r *http.Request) error {
-	s.tails.current(state(r).ref()).wait(r.Context())
+	s.tails.settle(r.Context(), state(r).ref())
 	f, err := s.store.File(r.Context(), state(r).caller, state(r).ref())
 	if err != nil {
 		return err

@@ -185,7 +185,11 @@ func (s *Store) show(tx Tx, f *found) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.render(f, uses.complete), nil
+	downloads := uses.complete
+	if f.file.max == 0 { // else only those count that the limit does
+		downloads += s.tally.waiting(f.fileKey)
+	}
+	return s.render(f, downloads), nil
 }
 
 // render makes the public form of a file that has been downloaded so often.

@@ -57,6 +57,7 @@ type tally struct {
 
 	mu     sync.Mutex
 	counts map[tallyKey]tallied // guarded by mu
+	files  map[Key]int64        // guarded by mu: of each file, until it is written
 	timer  *time.Timer          // guarded by mu; nil: nothing waits
 	closed bool                 // guarded by mu
 	write  sync.WaitGroup
@@ -83,7 +84,9 @@ type tallied struct {
 // further files are not counted until it is written.
 const mostTally = 10_000
 
-func newTally(s *Store) *tally { return &tally{s: s, counts: map[tallyKey]tallied{}} }
+func newTally(s *Store) *tally {
+	return &tally{s: s, counts: map[tallyKey]tallied{}, files: map[Key]int64{}}
+}
 
 // add counts a download that began then; told says that its event is written already.
 func (t *tally) add(key tallyKey, began time.Time, told bool) {
@@ -100,6 +103,9 @@ func (t *tally) add(key tallyKey, began time.Time, told bool) {
 			c.told++
 		}
 		t.counts[key] = c
+		if !key.archive {
+			t.files[key.file]++
+		}
 	}
 	if t.timer == nil {
 		t.write.Add(1)
@@ -107,6 +113,28 @@ func (t *tally) add(key tallyKey, began time.Time, told bool) {
 			defer t.write.Done()
 			t.settle(context.Background())
 		})
+	}
+}
+
+// waiting is how many downloads of a file will be counted in its record: whoever
+// looks at it need not wait for that.
+func (t *tally) waiting(file Key) int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.files[file]
+}
+
+// written forgets downloads that are in the records now, or are lost.
+func (t *tally) written(counts map[tallyKey]tallied) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for key, c := range counts {
+		if key.archive {
+			continue
+		}
+		if t.files[key.file] -= c.n; t.files[key.file] == 0 {
+			delete(t.files, key.file)
+		}
 	}
 }
 
@@ -131,6 +159,7 @@ func (t *tally) flush(ctx context.Context) error {
 	if len(counts) == 0 {
 		return nil
 	}
+	defer t.written(counts)
 	return t.s.update(ctx, func(tx Tx) error {
 		had := map[taken]int64{}
 		names, named := map[taken][]string{}, map[tallyKey]bool{}
