@@ -8,7 +8,9 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -21,19 +23,59 @@ func listen(ctx context.Context, address string, from activation) ([]net.Listene
 	if err != nil || len(passed) > 0 {
 		return passed, err
 	}
-	var l net.Listener
+	var all []net.Listener
 	if path, ok := strings.CutPrefix(address, "unix:"); ok {
+		var l net.Listener
 		l, err = listenUnix(ctx, path)
+		all = []net.Listener{l}
 	} else {
-		var lc net.ListenConfig
-		// Go's default would be MPTCP, whose sockets cost more per byte.
-		lc.SetMultipathTCP(false)
-		l, err = lc.Listen(ctx, "tcp", address)
+		all, err = listenTCP(ctx, address, net.DefaultResolver.LookupHost)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("server.listen: %w", err)
 	}
-	return []net.Listener{l}, nil
+	return all, nil
+}
+
+// listenTCP listens on an address. Where its host is a name, as localhost is, it
+// listens on all that the name stands for: of those a client takes the one it
+// likes best, and many try no other.
+func listenTCP(ctx context.Context, address string, lookup func(ctx context.Context, host string) ([]string, error)) (all []net.Listener, err error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	hosts := []string{host}
+	if _, notIP := netip.ParseAddr(host); host != "" && notIP != nil {
+		if hosts, err = lookup(ctx, host); err != nil {
+			return nil, err
+		}
+		slices.Sort(hosts) // IPv4 first
+		hosts = slices.Compact(hosts)
+	}
+	var lc net.ListenConfig
+	// Go's default would be MPTCP, whose sockets cost more per byte.
+	lc.SetMultipathTCP(false)
+	var missing error
+	for _, host := range hosts {
+		l, err := lc.Listen(ctx, "tcp", net.JoinHostPort(host, port))
+		switch {
+		case err == nil:
+			all = append(all, l)
+			_, port, _ = net.SplitHostPort(l.Addr().String()) // the others take the port that 0 became
+		case errors.Is(err, syscall.EADDRNOTAVAIL), errors.Is(err, syscall.EAFNOSUPPORT):
+			missing = err // the name is known, the address is not there, as ::1 without IPv6
+		default:
+			for _, l := range all {
+				l.Close()
+			}
+			return nil, err
+		}
+	}
+	if len(all) == 0 {
+		return nil, missing
+	}
+	return all, nil
 }
 
 // listenUnix listens on a socket for our user and group. One that a dead daemon

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -54,6 +55,40 @@ func TestListenUnix(t *testing.T) {
 	}
 	if b, err := os.ReadFile(path); string(b) != "precious" {
 		t.Errorf("the file is gone: %q, %v", b, err)
+	}
+}
+
+func TestListenName(t *testing.T) {
+	names := map[string][]string{
+		"both":   {"127.0.0.2", "127.0.0.1", "127.0.0.1"},
+		"absent": {"192.0.2.1", "127.0.0.1"}, // RFC 5737: nobody has it
+		"none":   {"192.0.2.1"},
+	}
+	lookup := func(_ context.Context, host string) ([]string, error) { return names[host], nil }
+	open := func(address string) (addrs []string, err error) {
+		all, err := listenTCP(t.Context(), address, lookup)
+		for _, l := range all {
+			addrs = append(addrs, l.Addr().String())
+			defer l.Close()
+		}
+		return addrs, err
+	}
+	got, err := open("both:0")
+	if err != nil || len(got) != 2 {
+		t.Fatalf("both: %q, %v", got, err)
+	}
+	_, port, _ := net.SplitHostPort(got[0])
+	if want := []string{"127.0.0.1:" + port, "127.0.0.2:" + port}; port == "0" || !slices.Equal(got, want) {
+		t.Errorf("both: %q", got)
+	}
+	if got, err := open("absent:0"); err != nil || len(got) != 1 || !strings.HasPrefix(got[0], "127.0.0.1:") {
+		t.Errorf("absent: %q, %v", got, err)
+	}
+	if got, err := open("none:0"); err == nil {
+		t.Errorf("none: %q", got)
+	}
+	if got, err := open(":0"); err != nil || len(got) != 1 {
+		t.Errorf("every address: %q, %v", got, err)
 	}
 }
 
