@@ -97,7 +97,7 @@ func TestDialect(t *testing.T) {
 		"panic":          {"GET", "/tongue/panic", "", nil, want{500, `"no: internal error"`, []string{"Access-Control-Allow-Origin", "*"}}},
 		"other path":     {"GET", "/other", "", nil, want{404, `{"message"`, []string{"Access-Control-Allow-Origin", ""}}},
 		"login":          {"POST", "/tongue/login", "", []string{"X-Name", "bob", "X-Password", "pw"}, want{200, `"bob"`, nil}},
-		"wrong":          {"POST", "/tongue/login", "alice", []string{"X-Name", "bob", "X-Password", "no"}, want{401, `"no: wrong user name or password"`, []string{"WWW-Authenticate", `Basic realm="fileshare", charset="UTF-8"`}}},
+		"wrong":          {"POST", "/tongue/login", "alice", []string{"X-Name", "bob", "X-Password", "no"}, want{401, `"no: wrong user name or password"`, []string{"WWW-Authenticate", `Basic realm="fileshare"`}}},
 		"another's name": {"POST", "/tongue/login", "", []string{"X-Name", "bob:pw", "X-Password", ""}, want{401, `"no: wrong`, nil}},
 		"no name":        {"POST", "/tongue/login", "alice", nil, want{401, `"no: wrong`, nil}},
 		"form":           {"POST", "/tongue/form", "alice", []string{"Content-Type", formType}, want{200, "10", nil}},

@@ -354,7 +354,7 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		b.hurry()
 	}
 	if store.KindOf(err) == store.Unauthenticated && s.o.Realm != "fileshare" {
-		w.Header().Set("WWW-Authenticate", `Basic realm="`+strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s.o.Realm)+`", charset="UTF-8"`)
+		w.Header().Set("WWW-Authenticate", `Basic realm="`+strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s.o.Realm)+`"`)
 	}
 	var a reply.Answer
 	if x.route != nil && x.route.api != nil {

@@ -90,7 +90,7 @@ func TestOurFaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	resp.Body.Close()
-	if resp.StatusCode != 401 || resp.Header.Get("WWW-Authenticate") != `Basic realm="fileshare", charset="UTF-8"` {
+	if resp.StatusCode != 401 || resp.Header.Get("WWW-Authenticate") != `Basic realm="fileshare"` {
 		t.Errorf("%d %v", resp.StatusCode, resp.Header)
 	}
 }

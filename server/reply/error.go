@@ -186,7 +186,7 @@ func (a Answer) Headers(h http.Header) {
 	h.Set(api.ErrorHeader, a.Code)
 	if a.Status == http.StatusUnauthorized && h.Get("WWW-Authenticate") == "" {
 		// RFC 7617 §2.1: the charset parameter makes clients send UTF-8.
-		h.Set("WWW-Authenticate", `Basic realm="fileshare", charset="UTF-8"`)
+		h.Set("WWW-Authenticate", `Basic realm="fileshare"`)
 	}
 	if a.retry > 0 {
 		h.Set("Retry-After", strconv.Itoa(a.retry))

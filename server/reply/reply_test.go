@@ -46,7 +46,7 @@ func TestError(t *testing.T) {
 		"expired":   {store.Refuse(store.Expired, "upload expired"), 410, `{"message":"upload expired"}`, nil},
 		"wrapped":   {fmt.Errorf("opening: %w", store.Refuse(store.NotFound, "upload not found")), 404, `{"message":"upload not found"}`, nil},
 		"cause":     {store.RefuseCause(store.NoSpace, "no space left", errors.New("/secret/path")), 507, `{"message":"no space left"}`, nil},
-		"stranger":  {store.Refuse(store.Unauthenticated, "who are you"), 401, `{"message":"who are you"}`, map[string]string{"WWW-Authenticate": `Basic realm="fileshare", charset="UTF-8"`}},
+		"stranger":  {store.Refuse(store.Unauthenticated, "who are you"), 401, `{"message":"who are you"}`, map[string]string{"WWW-Authenticate": `Basic realm="fileshare"`}},
 		"busy":      {&store.Error{Kind: store.Busy, Message: "busy", RetryAfter: 1500 * time.Millisecond}, 409, `{"message":"busy"}`, map[string]string{"Retry-After": "2"}},
 		"limited":   {store.Refuse(store.RateLimited, "slow down"), 429, `{"message":"slow down"}`, map[string]string{"Retry-After": "1"}},
 		"conflict":  {store.Refuse(store.Conflict, "there"), 409, `{"message":"there"}`, map[string]string{"Retry-After": ""}},
