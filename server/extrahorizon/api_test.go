@@ -304,6 +304,24 @@ func TestPrivate(t *testing.T) {
 	h.tryUpload("z.txt", "more than the quota", login...).want(400, 2610)
 }
 
+// TestUnknownParts: what a form has besides is passed over, whatever its size.
+func TestUnknownParts(t *testing.T) {
+	h := newHouse(t, store.Options{}, server.ExtraHorizon{})
+	var form bytes.Buffer
+	w := multipart.NewWriter(&form)
+	other, _ := w.CreateFormFile("thumbnail", "t.png")
+	_, _ = other.Write(make([]byte, 1<<20))
+	file, _ := w.CreateFormFile("file", "x.txt")
+	_, _ = io.WriteString(file, "x")
+	_ = w.WriteField("comment", strings.Repeat("long ", 50_000))
+	_ = w.WriteField("tags[]", "last")
+	_ = w.Close()
+	a := h.do("POST", "/files/v1/", form.String(), append(bearer(h.login("bob")), "Content-Type", w.FormDataContentType())...).want(200, 0)
+	if !bytes.Contains(a.body, []byte(`"size":1,"tags":["last"]`)) {
+		t.Errorf("%s", a.body)
+	}
+}
+
 // TestAnonymous: with anonymous uploads nobody is the creator.
 func TestAnonymous(t *testing.T) {
 	h := newHouse(t, store.Options{AnonymousUploads: true}, server.ExtraHorizon{})

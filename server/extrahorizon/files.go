@@ -109,10 +109,6 @@ func (in *incoming) read() error {
 				return err
 			}
 			in.addTags(name, v)
-		default:
-			if _, err := in.form.Value(part, mostBody); err != nil {
-				return err
-			}
 		}
 	}
 }
