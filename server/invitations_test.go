@@ -79,6 +79,9 @@ func TestInvitation(t *testing.T) {
 	}
 	h.do("GET", "/invite/"+in.Token, "", nil).want(t, 410)
 	h.do("GET", "/invite/"+in.Token, "", nil, "Sec-Fetch-Mode", "navigate").want(t, 410).has(t, "Content-Type", "text/html; charset=utf-8")
+	if gone := h.do("GET", "/invite/"+in.Token, "", nil, "Sec-Fetch-Mode", "navigate"); !gone.says("the invitation has been used") || gone.says("The file") {
+		t.Errorf("%s", gone.body)
+	}
 	var got api.Invitation
 	h.do("GET", "/invitations/"+in.ID, "alice", nil).want(t, 200).into(t, &got)
 	if got.State != "USED" || got.Uses != 1 || got.UsedAt == nil || got.Token != in.Token {

@@ -111,11 +111,11 @@ func (s *server) errorPage(w http.ResponseWriter, err error) reply.Answer {
 	data := page.Problem{Status: a.Status, Title: http.StatusText(a.Status), Message: a.Message}
 	switch a.Code {
 	case api.CodeExpired:
-		data.Title, data.Advice = "This link has expired", "The file was shared for a limited time, which is over. Ask the sender for a new link."
+		data.Title, data.Advice = "This link has expired", "It was good for a limited time, which is over. Ask whoever sent it to you for a new one."
 	case api.CodeUsed:
-		data.Title, data.Advice = "This link has been used", "The file was shared for a limited number of downloads, which are used up. Ask the sender for a new link."
+		data.Title, data.Advice = "This link has been used", "It was good for a limited number of times, which are used up. Ask whoever sent it to you for a new one."
 	case api.CodeNotFound:
-		data.Title, data.Advice = "There is nothing here", "Check the address: it may be incomplete. The file may also have been removed by its sender."
+		data.Title, data.Advice = "There is nothing here", "Check the address: it may be incomplete. What was here may also have been removed by its sender."
 	case api.CodeBusy:
 		data.Title, data.Advice = "This link is in use", "The file is being downloaded right now. If that fails, the link works again; try it a little later."
 	case api.CodeInternal:

@@ -146,7 +146,7 @@ func (s *Store) Claim(ctx context.Context, limit int, lease time.Duration) (out 
 
 // doubtful is how long a message is kept back that has come so far that it may
 // have arrived.
-const doubtful = time.Hour
+const doubtful = 15 * time.Minute
 
 // Renew keeps messages that were claimed for the time of lease from now on.
 func (s *Store) Renew(ctx context.Context, lease time.Duration, messages ...*Message) error {
