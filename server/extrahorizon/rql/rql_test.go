@@ -152,6 +152,7 @@ func TestMatch(t *testing.T) {
 		{"eq(mimetype,text/plain)gt(size,10)&limit(6)", "true"}, // as the SDK writes it
 		{"and(eq(name,123),sort(-size,+name),limit(5,10))", "123"},
 		{"skipCount()", everything},
+		{"or(eq(name,123),skipCount())", "123"},
 	} {
 		q, err := Parse(tc.raw, schema)
 		if err != nil {
@@ -169,7 +170,7 @@ func TestRefused(t *testing.T) {
 		"%", "%zz", "eq", "eq(", "eq(name", "eq(name,", "eq(name,x", "eq(name,x))", ")", "(", "()", "eq(name,x)|eq(name,y)", "name=x", "size>=10",
 		"eq()", "eq(name)", "eq(name,a,b)", "eq(name,a%2Cb)", "eq(,a)", "eq(name,f(x))", "eq(eq(a,b),c)", "in(name)", "eq(name,a%26b)",
 		"nope(name,x)", "EQ(name,x)", "not(eq(name,x))", "limit()", "limit(x)", "limit(0)", "limit(-1)", "limit(5,x)", "limit(1,2,3)", "limit(1.5)",
-		"limit(99999999999999999999)", "or(limit(5),eq(name,x))", "or(sort(name))", "sort(eq(a,b))", "skipCount(1)", "and(name)",
+		"limit(99999999999999999999)", "or(limit(5),eq(name,x))", "or(sort(name))", "contains(tokens,and(skipCount()))", "sort(eq(a,b))", "skipCount(1)", "and(name)",
 		"contains()", "contains(tags,and(eq(a,b)))", "contains(tokens,and(limit(5)))", "contains(tokens,)", "contains(name,x)", "contains(tokens,x)",
 		"contains(tokens,and(eq(accessLevel,read)),x)", "+eq(name,x)",
 		strings.Repeat("and(", MaxDepth+1) + strings.Repeat(")", MaxDepth+1),
