@@ -349,8 +349,8 @@ func TestTemplates(t *testing.T) {
 	if _, text, _, err = words.render(&day); err != nil || text != "Nobody has downloaded your files \"x\" since 1 January 1970, 00:00 UTC.\n\nThey can be had until 2 January 1970, 00:00 UTC.\n" {
 		t.Errorf("%q, %v", text, err)
 	}
-	report := store.Letter{Kind: "transfer_report", Log: []store.LetterLine{{Event: "file.downloaded", Name: "a\nb", Person: "b@x", Count: 2}, {Event: "transfer.sent", Person: "c@x"}, {Event: "file.used", Name: "d"}}}
-	if _, text, _, err = words.render(&report); err != nil || !strings.HasSuffix(text, "What happened:\n\n  never: a b downloaded by b@x (2 times)\n  never: sent to c@x\n  never: file.used d\n") {
+	report := store.Letter{Kind: "transfer_report", Log: []store.LetterLine{{Event: "file.downloaded", Name: "a\nb", Person: "b@x", Count: 2}, {Event: "transfer.sent", Person: "c@x"}, {Event: "transfer.archived", Person: "c@x"}, {Event: "file.used", Name: "d"}}}
+	if _, text, _, err = words.render(&report); err != nil || !strings.HasSuffix(text, "What happened:\n\n  never: a b downloaded by b@x (2 times)\n  never: sent to c@x\n  never: an archive downloaded by c@x\n  never: file.used d\n") {
 		t.Errorf("%q, %v", text, err)
 	}
 	for name, text := range map[string]string{"typo.txt": "x", "typo.html": "x", "transfer_reminder.txt": "{{.Nothing}}", "layout.html": "{{"} {

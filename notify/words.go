@@ -159,9 +159,12 @@ func happened(l store.LetterLine) string {
 		return "complete"
 	case store.TransferSent:
 		return "sent to " + person
-	case store.FileDownloaded:
+	case store.FileDownloaded, store.TransferArchived:
 		if person == "" {
 			person = "whoever has the link"
+		}
+		if name == "" {
+			name = "an archive"
 		}
 		return name + " downloaded by " + person
 	case store.FileDeleted:

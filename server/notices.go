@@ -61,7 +61,7 @@ func notices() []notice {
 		{store.TransferWithdrawn, toRecipient, "recipient_deleted", "", true, nil},
 		{store.TransferAudited, toOwner, "transfer_report", "", true, nil},
 		{store.TransferSummarized, toOwner, "daily_summary", "email_daily_statistics", false, nil},
-		{store.FileDeleted, toRecipient, "file_deleted", "", true, nil},
+		{store.FileDeleted, toRecipient, "file_deleted", "", true, func(s *sending) bool { return s.others }},
 		{store.SessionCreated, toOwner, "guest_upload_start", "email_upload_started", true, ofGuest},
 		{store.InvitationCreated, toGuest, "guest_created", "email_guest_created", true, nil},
 		{store.InvitationCreated, toOwner, "guest_created_receipt", "email_guest_created_receipt", true, nil},
@@ -128,6 +128,7 @@ type sending struct {
 	says       dialect.Sending   // the session, or the invitation
 	asks       dialect.Sending   // the invitation
 	owner      string            // address
+	others     bool              // there are files besides the one that ends
 	shares     []*store.Share
 }
 
@@ -157,6 +158,12 @@ func newSending(o NoticesOptions, a *store.About) (s *sending, err error) {
 	if s.says, ok = filesender.Sending(s.session); !ok {
 		s.says = plain(s.session.Name, shares)
 		s.says.Guest = s.asks.Guest
+	}
+	if a.File() != nil {
+		have, _, err := a.Content(2)
+		if s.others = len(have) > 1; err != nil { // with the last one the transfer ends, which is told
+			return nil, err
+		}
 	}
 	s.shares, err = a.Shares()
 	slices.SortStableFunc(s.shares, func(x, y *store.Share) int { return cmp.Compare(x.Number, y.Number) }) // as they were asked for
@@ -290,6 +297,9 @@ func (s *sending) report(l *store.Letter) error {
 		return nil
 	}
 	past, err := s.about.Past(mostLetterLines)
+	if !summary && s.about.Event.Type != store.TransferAudited { // the end is not past yet
+		past = append(past, s.about.Event)
+	}
 	for _, e := range past {
 		if summary && e.Type != store.FileDownloaded || !summary && slices.Contains(unreported(), e.Type) {
 			continue

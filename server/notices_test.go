@@ -135,6 +135,14 @@ func TestTransferMails(t *testing.T) {
 			t.Errorf("%+v", m.Letter.Log)
 		}
 	}
+	last := p.fsSent("alice", 1, map[string]any{"recipients": []string{bobs}})
+	p.posted()
+	p.fs(signNew, "DELETE", "/rest.php/file/"+fsID(last.Files[0].ID), "alice", nil, nil).want(t, 200)
+	for _, m := range p.want("last file deleted", "transfer_deleted "+bobs, "transfer_deleted_receipt "+owner, "transfer_report "+owner) {
+		if log := m.Letter.Log; m.Letter.Kind == "transfer_report" && (len(log) < 2 || log[len(log)-2].Event != "file.deleted" || log[len(log)-1].Event != "transfer.closed") {
+			t.Errorf("%+v", log)
+		}
+	}
 	put(at, map[string]any{"closed": true}, 200)
 	if _, err := p.store.Purge(t.Context()); err != nil {
 		t.Fatal(err)
