@@ -121,14 +121,19 @@ func (a *api) numbered(k kind, key string) (who, bool) {
 }
 
 // sentToken is the token of a request: of the header (the scheme is written so
-// and not otherwise), else of the query, else of the cookie, which another site
-// cannot make a browser send here.
+// and not otherwise), else of the query or the body, else of the cookie, which
+// another site cannot make a browser send here.
 func sentToken(r *http.Request) string {
 	if t, ok := strings.CutPrefix(r.Header.Get("Authorization"), "OpenTera "); ok {
 		return strings.TrimSpace(t)
 	}
 	if t := r.URL.Query().Get("token"); t != "" {
 		return t
+	}
+	if r.Method == http.MethodPost && r.Header.Get("Authorization") == "" {
+		if t := bodyToken(r); t != "" {
+			return t
+		}
 	}
 	if c, err := r.Cookie(cookieName); err == nil && http.NewCrossOriginProtection().Check(r) == nil {
 		return c.Value

@@ -4,8 +4,12 @@ import (
 	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -197,4 +201,37 @@ func FuzzAccess(f *testing.F) {
 			t.Errorf("%q: %+v", token, a)
 		}
 	})
+}
+
+func TestBodyToken(t *testing.T) {
+	const field = "--b\r\nContent-Disposition: form-data; name=\"token\"\r\n\r\nsecret\r\n"
+	file := func(size int) string {
+		return "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"f\"\r\n\r\n" + strings.Repeat("x", size) + "\r\n"
+	}
+	const form, end = "multipart/form-data; boundary=b", "--b--\r\n"
+	for _, c := range []struct{ kind, body, want string }{
+		{"application/json", `{"token": "secret", "assets": []}`, "secret"},
+		{"application/json; charset=utf-8", `{"token": "secret"}`, "secret"},
+		{"application/json", `{"token": 5}`, ""},
+		{"application/json", `{"token": "secret"`, ""},
+		{"application/json", `{"token": "secret", "x": "` + strings.Repeat("x", mostAhead) + `"}`, ""},
+		{"application/json", "", ""},
+		{"text/plain", `{"token": "secret"}`, ""},
+		{form, field + file(1<<20) + end, "secret"},
+		{form, file(10) + field + end, "secret"},
+		{form, file(1<<20) + field + end, ""},
+		{form, strings.Replace(field, `"token"`, `"token"; filename="f"`, 1) + end, ""},
+		{form, strings.Replace(field, "secret", strings.Repeat("x", mostText+1), 1) + end, ""},
+		{"multipart/form-data", field + end, ""},
+		{"", field, ""},
+	} {
+		r := httptest.NewRequest(http.MethodPost, "/api/assets", iotest.OneByteReader(strings.NewReader(c.body)))
+		r.Header.Set("Content-Type", c.kind)
+		if got := bodyToken(r); got != c.want {
+			t.Errorf("%s, %.60q: %q, want %q", c.kind, c.body, got, c.want)
+		}
+		if rest, err := io.ReadAll(r.Body); err != nil || string(rest) != c.body {
+			t.Errorf("%s, %.60q: %d bytes are left of %d, %v", c.kind, c.body, len(rest), len(c.body), err)
+		}
+	}
 }
