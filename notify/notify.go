@@ -201,6 +201,8 @@ func (n *Notifier) round() (wait time.Duration) {
 		switch {
 		case turn != nil:
 			n.work.Go(func() { n.serve(c, turn) })
+		case wait > 0 && time.Since(m.Queued) > n.o.GiveUp && n.lost(c.place(m.To)):
+			n.giveUp(m, errors.New("nobody has answered there for long"))
 		case wait > 0:
 			wait = wait.Truncate(grain) + grain
 			back[wait], next = append(back[wait], m), min(next, wait)
@@ -308,10 +310,18 @@ func (n *Notifier) enter(to store.Recipient, m *claim) (turn *claim, wait time.D
 	return nil, p.behind(n.o.Poll/16, n.o.Poll/(16*claimed))
 }
 
+// lost tells whether a place has failed so often that messages of which the time is
+// over are not tried: with one attempt for each they would outlive it by far.
+func (n *Notifier) lost(to store.Recipient) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.at(to).failed > perPlace
+}
+
 // Bounds of how long messages are put back for: a place that comes back has waited
 // no longer for any of them, and those of about one time are written together.
 const (
-	mostBack = 15 * time.Minute
+	mostBack = 4 * time.Hour
 	grain    = 250 * time.Millisecond
 )
 

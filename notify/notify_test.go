@@ -383,6 +383,28 @@ func TestDeadPlace(t *testing.T) {
 	eventually(t, "the quick one is told", func() bool { return quick.accepted() == 1 })
 }
 
+// What is too old goes when its place is dead, and not one by one.
+func TestDeadPlaceForgotten(t *testing.T) {
+	dead := newReceiver(t, func(_ int, w http.ResponseWriter) bool { w.WriteHeader(500); return true })
+	h := newHouse(t, Webhook{Name: "dead", URL: dead.srv.URL, Secret: secret})
+	h.upload(2 * claimed)
+	h.options.GiveUp = time.Millisecond
+	h.options.Retry = 10 * time.Second
+	n, err := New(h.engine, h.options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range perPlace + 1 { // it has for long
+		n.fail(store.Recipient{Channel: webhookChannel, Name: "dead"}, 0)
+	}
+	n.Start()
+	t.Cleanup(n.Stop)
+	eventually(t, "all are given up", func() bool { return h.outcome("given_up") == 2*claimed })
+	if dead.calls > 0 {
+		t.Errorf("%d calls", dead.calls)
+	}
+}
+
 // What is put back comes at a rate, and not all at once.
 func TestBehind(t *testing.T) {
 	var p place
