@@ -185,7 +185,7 @@ func (a Answer) JSON(w http.ResponseWriter) Answer {
 func (a Answer) Headers(h http.Header) {
 	h.Set(api.ErrorHeader, a.Code)
 	if a.Status == http.StatusUnauthorized && h.Get("WWW-Authenticate") == "" {
-		// RFC 7617 §2.1: the charset parameter makes clients send UTF-8.
+		// Without charset (RFC 7617 §2.1): clients send UTF-8 as it is.
 		h.Set("WWW-Authenticate", `Basic realm="fileshare"`)
 	}
 	if a.retry > 0 {
