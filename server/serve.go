@@ -136,7 +136,7 @@ func (t *transfer) WriteHeader(status int) {
 		t.refused = reply.Refuse(reply.Range, "no byte of the content is in the range", nil)
 		return
 	case http.StatusPreconditionFailed:
-		t.refused = reply.Refuse(reply.Precondition, "the content is not the one expected", nil)
+		t.refused = errPrecondition
 		return
 	case http.StatusNotModified:
 	default:

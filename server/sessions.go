@@ -140,6 +140,9 @@ func (s *server) putFile(w http.ResponseWriter, r *http.Request) error {
 	if err := uncoded(w, r); err != nil {
 		return err
 	}
+	if err := s.condition(r); err != nil {
+		return err
+	}
 	x := state(r)
 	ref := x.ref()
 	may := func(ctx context.Context, size int64) error { return s.store.MayStore(ctx, x.caller, ref, size) }

@@ -304,6 +304,9 @@ func (s *server) fileInfo(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *server) patchFile(w http.ResponseWriter, r *http.Request) error {
+	if err := s.condition(r); err != nil {
+		return err
+	}
 	said, err := s.readFields(r)
 	if err != nil {
 		return err
@@ -323,6 +326,9 @@ func (s *server) patchFile(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *server) deleteFile(w http.ResponseWriter, r *http.Request) error {
+	if err := s.condition(r); err != nil {
+		return err
+	}
 	if err := s.store.DeleteFile(r.Context(), state(r).caller, state(r).ref()); err != nil {
 		return err
 	}
