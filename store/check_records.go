@@ -341,14 +341,6 @@ func (c *checker) numbered(tx Tx, id []byte, key Key) (bool, error) {
 	return i != nil && is(i.sequence, i.number), err
 }
 
-func getSession(tx Tx, key Key) (*sessionRec, error) {
-	doc, err := tx.Get(SessionRecords, key[:])
-	if err != nil || doc == nil {
-		return nil, err
-	}
-	return decodeSession(doc)
-}
-
 // runOfFile finds a run of a living file by its key.
 func runOfFile(tx Tx, file, key Key) (r run, ok bool, err error) {
 	f, err := getFile(tx, file)

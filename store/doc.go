@@ -32,8 +32,8 @@
 //  3. Expiry is checked on every read; [Store.Purge] only reclaims space.
 //  4. Every limit is guarded by a record read in the same Update. Nothing is
 //     guarded by memory of this process: two nodes over one database are right.
-//  5. Every public method takes a context and a [Caller]; whether the caller may
-//     is decided in one private place.
+//  5. Every method about what is somebody's takes a context and a [Caller];
+//     whether the caller may is decided in one place (access.go).
 //  6. Secrets that need not be shown again are stored hashed, compared in
 //     constant time and never logged.
 //  7. Names given by users are never paths.

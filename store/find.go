@@ -88,23 +88,12 @@ func (s *Store) find(tx Tx, ref Ref, now time.Time) (*found, error) {
 func errUploadExpired() *Error { return Refuse(Expired, "upload expired") }
 
 func (s *Store) findToken(tx Tx, id string, f *found, now time.Time) error {
-	key, ok := s.ids.key(id)
-	if !ok {
-		return Refuse(NotFound, "token not found")
-	}
-	doc, err := tx.Get(TokenRecords, key[:])
-	if err != nil {
-		return err
-	}
-	if doc == nil {
-		return Refuse(NotFound, "token not found")
-	}
-	token, err := decodeToken(doc)
+	key, token, err := s.getToken(tx, id)
 	if err != nil {
 		return err
 	}
 	if token.file != f.fileKey {
-		return Refuse(NotFound, "token not found")
+		return errTokenUnknown()
 	}
 	if !token.expires.IsZero() && !now.Before(token.expires) {
 		return Refuse(Expired, "token expired")
@@ -112,6 +101,25 @@ func (s *Store) findToken(tx Tx, id string, f *found, now time.Time) error {
 	f.token, f.tokenKey = token, key
 	return nil
 }
+
+// getToken reads a token's record, of whatever file and whether it still lives.
+func (s *Store) getToken(tx Tx, id string) (Key, *tokenRec, error) {
+	key, ok := s.ids.key(id)
+	if !ok {
+		return key, nil, errTokenUnknown()
+	}
+	doc, err := tx.Get(TokenRecords, key[:])
+	if err != nil {
+		return key, nil, err
+	}
+	if doc == nil {
+		return key, nil, errTokenUnknown()
+	}
+	token, err := decodeToken(doc)
+	return key, token, err
+}
+
+func errTokenUnknown() *Error { return Refuse(NotFound, "token not found") }
 
 func errSessionUnknown() *Error { return Refuse(NotFound, "session not found") }
 
@@ -137,6 +145,15 @@ func sessionAt(tx Tx, key Key, now time.Time) (*sessionRec, error) {
 		return nil, Refuse(Expired, "session expired")
 	}
 	return session, nil
+}
+
+// getSession reads a session's record; nil if there is none.
+func getSession(tx Tx, key Key) (*sessionRec, error) {
+	doc, err := tx.Get(SessionRecords, key[:])
+	if err != nil || doc == nil {
+		return nil, err
+	}
+	return decodeSession(doc)
 }
 
 // getFile reads a file's record; nil if there is none.

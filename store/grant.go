@@ -65,18 +65,7 @@ func (s *Store) Grant(ctx context.Context, id string) (token *Token, file *File,
 
 // findGrant finds a living token, its file and session by the token's id.
 func (s *Store) findGrant(tx Tx, id string, now time.Time) (*found, error) {
-	key, ok := s.ids.key(id)
-	if !ok {
-		return nil, errTokenUnknown()
-	}
-	doc, err := tx.Get(TokenRecords, key[:])
-	if err != nil {
-		return nil, err
-	}
-	if doc == nil {
-		return nil, errTokenUnknown()
-	}
-	token, err := decodeToken(doc)
+	_, token, err := s.getToken(tx, id)
 	if err != nil {
 		return nil, err
 	}
@@ -93,8 +82,6 @@ func (s *Store) findGrant(tx Tx, id string, now time.Time) (*found, error) {
 	}
 	return s.find(tx, ref, now)
 }
-
-func errTokenUnknown() *Error { return Refuse(NotFound, "token not found") }
 
 // granted tells what a token that the caller presents lets it do with a file:
 // nothing, if it is of another file or no longer good.

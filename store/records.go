@@ -13,15 +13,15 @@ type Collection string
 // The engine's collections.
 const (
 	FileRecords    Collection = "file"    // file key → file, or its tombstone
-	ContentRecords Collection = "content" // content key → bytes of a small content
-	UseRecords     Collection = "uses"    // file or token key → downloads so far
+	ContentRecords Collection = "content" // file key → bytes of its content, a small one
+	UseRecords     Collection = "uses"    // file or token key → downloads so far; share key ‖ file key → what its holder has of the file
 	SessionRecords Collection = "session" // session key → session, or its tombstone
 	TokenRecords   Collection = "token"   // token key → token
-	IndexRecords   Collection = "index"   // list prefix ‖ key → nothing
+	IndexRecords   Collection = "index"   // list prefix ‖ key → nothing, mostly; of a piece or a run, what it is
 	UsageRecords   Collection = "usage"   // owner → files and bytes stored
 	TrashRecords   Collection = "trash"   // blobs that wait for their deletion
 	NodeRecords    Collection = "node"    // running daemons
-	MetaRecords    Collection = "meta"    // the id secret, the format version
+	MetaRecords    Collection = "meta"    // the id secret, settings, the last number of each sequence, the mark of a copy
 	OnceRecords    Collection = "once"    // hash of what must not come again → until when
 	EventRecords   Collection = "event"   // turned-over event key → event
 	ShareRecords   Collection = "share"   // share key → what it lets its holder see

@@ -171,7 +171,7 @@ func (r *restore) entries(ctx context.Context) error {
 		case blob:
 			err = r.blob(ctx, run, h.Size)
 		case h.Name == endName:
-			return r.end(ctx)
+			return r.end()
 		default:
 			err = r.records(ctx)
 		}
@@ -376,7 +376,7 @@ func (r *restore) write(ctx context.Context) error {
 }
 
 // end compares what came with what the end says.
-func (r *restore) end(context.Context) error {
+func (r *restore) end() error {
 	var end BackupEnd
 	if err := r.document(&end); err != nil {
 		return err
