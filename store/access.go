@@ -18,6 +18,7 @@ const (
 	toFind    action = "find"    // learn where a thing is; the id of an open session does not help there
 	toFetch   action = "fetch"   // read bytes by a link
 	toAppend  action = "append"  // go on with an unfinished upload
+	toSeeAll  action = "see all" // see what everybody has
 )
 
 // whose tells who may manage a thing: its owner, and what is in a session the
@@ -42,6 +43,14 @@ func (s *Store) permit(c Caller, a action, w *whose) error {
 	return nil
 }
 
+// permitList is permit before anything is looked up, for a list.
+func (s *Store) permitList(c Caller, a action, q Query) error {
+	if err := s.permit(c, a, nil); err != nil || !q.All {
+		return err
+	}
+	return s.permit(c, toSeeAll, nil)
+}
+
 func (s *Store) decide(c Caller, a action, w *whose) *Error {
 	switch {
 	case c.Admin,
@@ -60,8 +69,35 @@ func (s *Store) decide(c Caller, a action, w *whose) *Error {
 		return Refuse(Denied, "the invitation does not allow that")
 	case c.Name == "":
 		return Refuse(Unauthenticated, "authentication required")
+	case a == toSeeAll:
+		return Refuse(Denied, "only an administrator sees everything")
 	case a == toUpload, a == toFetch, w == nil, w.owner == c.Name, (a == toSession || a == toShare || a == toFind) && slices.Contains(w.members, c.Name):
 		return nil
 	}
 	return Refuse(Denied, "not yours")
+}
+
+// Permissions is a set of what accounts may do besides using what is theirs.
+type Permissions uint8
+
+// Permissions. Administrators have all.
+const (
+	ViewFiles      Permissions = 1 << iota // ask for lists where a dialect wants this permission
+	ViewSettings                           // read the settings of a dialect
+	UpdateSettings                         // change them
+)
+
+// Can tells whether the caller has the permissions.
+func (c Caller) Can(p Permissions) bool { return c.Admin || c.Permissions&p == p }
+
+// Allow refuses a caller that has not the permissions: Unauthenticated one
+// without an account, Denied any other.
+func (s *Store) Allow(c Caller, p Permissions) error {
+	switch {
+	case c.Can(p):
+		return nil
+	case c.Name == "":
+		return Refuse(Unauthenticated, "authentication required")
+	}
+	return Refuse(Denied, "the account lacks a permission")
 }

@@ -138,11 +138,8 @@ func (s *Store) Files(ctx context.Context, c Caller, q Query) (page Page[*File],
 	if q.Session != "" {
 		a = toSession
 	}
-	if err := s.permit(c, a, nil); err != nil {
+	if err := s.permitList(c, a, q); err != nil {
 		return page, err
-	}
-	if q.All && !c.Admin {
-		return page, Refuse(Denied, "only an administrator sees everything")
 	}
 	now := s.now()
 	err = s.view(ctx, func(tx Tx) error {

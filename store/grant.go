@@ -103,28 +103,3 @@ func (s *Store) granted(tx Tx, c Caller, f *found, now time.Time) (Access, error
 	}
 	return accessOf(g.token.access), nil
 }
-
-// Permissions is a set of what accounts may do besides using what is theirs.
-type Permissions uint8
-
-// Permissions. Administrators have all.
-const (
-	ViewFiles      Permissions = 1 << iota // ask for lists where a dialect wants this permission
-	ViewSettings                           // read the settings of a dialect
-	UpdateSettings                         // change them
-)
-
-// Can tells whether the caller has the permissions.
-func (c Caller) Can(p Permissions) bool { return c.Admin || c.Permissions&p == p }
-
-// Allow refuses a caller that has not the permissions: Unauthenticated one
-// without an account, Denied any other.
-func (s *Store) Allow(c Caller, p Permissions) error {
-	switch {
-	case c.Can(p):
-		return nil
-	case c.Name == "":
-		return Refuse(Unauthenticated, "authentication required")
-	}
-	return Refuse(Denied, "the account lacks a permission")
-}

@@ -114,11 +114,8 @@ func (s *Store) InvitationByNumber(ctx context.Context, c Caller, sequence strin
 // as long as they are remembered (Options.Tombstones). Session and Tag of the
 // query are not used.
 func (s *Store) Invitations(ctx context.Context, c Caller, q Query) (page Page[*Invitation], err error) {
-	if err := s.permit(c, toOwn, nil); err != nil {
+	if err := s.permitList(c, toOwn, q); err != nil {
 		return page, err
-	}
-	if q.All && !c.Admin {
-		return page, Refuse(Denied, "only an administrator sees everything")
 	}
 	err = s.view(ctx, func(tx Tx) error {
 		l := lister{s: s, in: IndexRecords, prefix: invitationsOf(c.Name), q: q}

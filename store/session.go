@@ -160,11 +160,8 @@ func (s *Store) mySession(tx Tx, c Caller, a action, id string) (Key, *sessionRe
 // Sessions lists the sessions that the caller owns or is a member of, newest
 // first; an administrator may ask for all. With open sessions a stranger has none to list.
 func (s *Store) Sessions(ctx context.Context, c Caller, q Query) (page Page[*Session], err error) {
-	if err := s.permit(c, toOwn, nil); err != nil {
+	if err := s.permitList(c, toOwn, q); err != nil {
 		return page, err
-	}
-	if q.All && !c.Admin {
-		return page, Refuse(Denied, "only an administrator sees everything")
 	}
 	now := s.now()
 	err = s.view(ctx, func(tx Tx) error {
