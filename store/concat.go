@@ -24,9 +24,16 @@ func (s *Store) Concat(ctx context.Context, c Caller, spec FileSpec, parts []Ref
 	if len(parts) < 1 || len(parts) > mostParts {
 		return nil, Refuse(Invalid, fmt.Sprintf("1 to %d parts are needed", mostParts))
 	}
-	if p, err := s.concatenated(ctx, c, parts); p != nil || err != nil {
-		return p, err
+	p, err := s.concat(ctx, c, spec, parts)
+	if errors.Is(err, errPartUsed) { // maybe by the same request
+		if p, err := s.concatenated(ctx, c, parts); p != nil || err != nil {
+			return p, err
+		}
 	}
+	return p, err
+}
+
+func (s *Store) concat(ctx context.Context, c Caller, spec FileSpec, parts []Ref) (*Progress, error) {
 	now := s.now()
 	f := &found{fileKey: newKey(now), file: &fileRec{owner: c.Name, ttl: s.o.UploadTTL, created: now}}
 	if err := f.file.apply(spec, now, s.o.MaxUploadTTL); err != nil {
@@ -75,11 +82,6 @@ func (s *Store) Concat(ctx context.Context, c Caller, spec FileSpec, parts []Ref
 		}
 		return s.index(tx, f)
 	})
-	if errors.Is(err, errPartUsed) { // maybe by the same request
-		if p, _ := s.concatenated(ctx, c, parts); p != nil {
-			return p, nil
-		}
-	}
 	if err != nil {
 		return nil, err
 	}

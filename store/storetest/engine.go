@@ -74,6 +74,7 @@ func Engine(t *testing.T, open Pair) {
 		"positions":      testPositions,
 		"hashed ahead":   testHashedAhead,
 		"concat":         testConcat,
+		"concatRace":     testConcatOvertaken,
 		"append faults":  testUnfinishedFaults,
 		"shares":         testShares,
 		"share rules":    testShareRules,

@@ -3,6 +3,7 @@ package storetest
 import (
 	"bytes"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"fileshare/store"
@@ -92,5 +93,41 @@ func testConcat(t *testing.T, open Pair) {
 	e.isExact(1, 0)
 	if left := e.leftBlobs(); len(left) != 0 {
 		t.Errorf("left: %v", left)
+	}
+}
+
+// The same request may overtake itself anywhere: all get the one file.
+func testConcatOvertaken(t *testing.T, open Pair) {
+	records, blobs := open(t)
+	var left atomic.Int64 // calls of the records until the other request comes
+	var overtake func()
+	e := start(t, func(testing.TB) (store.Records, store.Blobs) {
+		return FaultyRecords(records, func(string) Fault {
+			if left.Add(-1) == 0 {
+				overtake()
+			}
+			return None
+		}), blobs
+	}, store.Options{Inline: 1000})
+	for nth := 1; nth < 5; nth++ {
+		refs := []store.Ref{e.begin(2000, true), e.begin(10, true)}
+		e.append(refs[0], 0, random(2000))
+		e.append(refs[1], 0, random(10))
+		var first *store.Progress
+		overtake = func() {
+			var err error
+			if first, err = e.Concat(e.ctx(), alice, store.FileSpec{}, refs); err != nil {
+				t.Errorf("before call %d: %v", nth, err)
+			}
+		}
+		left.Store(int64(nth))
+		p, err := e.Concat(e.ctx(), alice, store.FileSpec{}, refs)
+		switch {
+		case err != nil:
+			t.Errorf("overtaken before call %d: %v", nth, err)
+		case first != nil && p.File.ID != first.File.ID:
+			t.Errorf("overtaken before call %d: another file", nth)
+		}
+		left.Store(0)
 	}
 }
