@@ -5,11 +5,14 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"strings"
 	"testing"
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"fileshare/api"
+	"fileshare/store"
 )
 
 // The program tells a webhook what happens, signed, and GET /events the same.
@@ -50,4 +53,19 @@ func TestWebhook(t *testing.T) {
 		t.Errorf("%+v", page)
 	}
 	d.stop()
+}
+
+// Each type of events is told of where people look for it.
+func TestEventTypesDocumented(t *testing.T) {
+	for _, file := range []string{"README.md", "api/openapi.yaml"} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, typ := range store.EventTypes() {
+			if !strings.Contains(string(text), string(typ)) {
+				t.Errorf("no %s in %s", typ, file)
+			}
+		}
+	}
 }

@@ -310,6 +310,7 @@ func TestCheck(t *testing.T) {
 		func(h *Webhook) { h.Secret = "short" },
 		func(h *Webhook) { h.Secret = "whsec_c2hvcnQ=" },
 		func(h *Webhook) { h.Events = []string{"["} },
+		func(h *Webhook) { h.Events = []string{"file.*", "file.upload"} },
 	} {
 		h := good
 		change(&h)

@@ -14,6 +14,7 @@ import (
 	"net/netip"
 	"net/url"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -80,8 +81,8 @@ func (h *Webhook) Check() error {
 		return err
 	}
 	for _, pattern := range h.Events {
-		if _, err := path.Match(pattern, ""); err != nil {
-			return fmt.Errorf("events: bad pattern %q", pattern)
+		if !slices.ContainsFunc(store.EventTypes(), func(t store.EventType) bool { ok, _ := path.Match(pattern, string(t)); return ok }) {
+			return fmt.Errorf("events: nothing that happens is called %q", pattern)
 		}
 	}
 	return nil

@@ -48,6 +48,15 @@ const (
 	TransferArchived EventType = "transfer.archived" // all of an archive of it went out
 )
 
+// EventTypes are the types that others hear of.
+func EventTypes() []EventType {
+	return []EventType{
+		FileUploaded, FileDownloaded, FileExpired, FileUsed, FileDeleted, TokenUsed, SessionCreated, SessionCompleted, SessionExpired, SessionDeleted,
+		InvitationCreated, InvitationUsed, InvitationExpired, InvitationClosed, InvitationVisited, InvitationReminded,
+		TransferAvailable, TransferSent, TransferDownloaded, TransferReminded, TransferWithdrawn, TransferAudited, TransferSummarized, TransferExpired, TransferClosed,
+	}
+}
+
 // Event is something that happened. It is written in the Update in which it
 // happened: what is not committed was no event, and what is was one.
 type Event struct {
