@@ -137,12 +137,7 @@ func contentOf(answer *http.Response) (*Content, error) {
 // characters, and nothing that is hidden.
 func safeName(name string) string {
 	name = name[strings.LastIndexAny(name, `/\`)+1:]
-	name = strings.TrimSpace(strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) {
-			return -1
-		}
-		return r
-	}, name))
+	name = strings.TrimSpace(plain(name))
 	if rest, ok := strings.CutPrefix(name, "."); ok {
 		name = "_" + rest
 	}
@@ -150,6 +145,16 @@ func safeName(name string) string {
 		return ""
 	}
 	return name
+}
+
+// plain is text of a server without what may make a terminal show something else.
+func plain(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) {
+			return -1
+		}
+		return r
+	}, text)
 }
 
 // Download writes the content of a link to w, and goes on where it broke. With

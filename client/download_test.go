@@ -278,3 +278,21 @@ func TestUnreachable(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// TestRefusalIsPlainText: whoever made a link does not write to the terminal of
+// who follows it.
+func TestRefusalIsPlainText(t *testing.T) {
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Request-Id", "1\u009b2J")
+		w.Header().Set(api.ErrorHeader, api.CodeInvalid)
+		w.WriteHeader(http.StatusBadRequest)
+		_, _ = w.Write([]byte(`{"message":"no\u001b]0;title\u0007\r\nfileshare: stored\u202e"}`))
+	}))
+	defer other.Close()
+	c := as(t, other.URL)
+	_, err := c.Download(t.Context(), other.URL+"/x", new(bytes.Buffer), nil)
+	e, ok := errors.AsType[*client.Error](err)
+	if !ok || e.Message != "no]0;titlefileshare: stored" || e.RequestID != "12J" {
+		t.Errorf("%#v", err)
+	}
+}

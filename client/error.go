@@ -86,12 +86,12 @@ func errorOf(answer *http.Response) *Error {
 		Status:     answer.StatusCode,
 		Kind:       answer.Header.Get(api.ErrorHeader),
 		RetryAfter: retryAfter(answer.Header.Get("Retry-After"), time.Now()),
-		RequestID:  answer.Header.Get("X-Request-Id"),
+		RequestID:  plain(answer.Header.Get("X-Request-Id")),
 	}
 	var said api.Error
 	body, _ := io.ReadAll(io.LimitReader(answer.Body, 64<<10))
-	if json.Unmarshal(body, &said) == nil && said.Message != "" {
-		e.Message = said.Message
+	if json.Unmarshal(body, &said) == nil && plain(said.Message) != "" {
+		e.Message = plain(said.Message)
 	} else if e.Message = strings.ToLower(http.StatusText(e.Status)); e.Message == "" {
 		e.Message = "refused"
 	}
