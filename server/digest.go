@@ -41,11 +41,13 @@ func expectedDigest(h headers) ([]byte, error) {
 	return want, nil
 }
 
-// setDigest tells the SHA-256 of a content (RFC 9530 §3), if it has one.
-func setDigest(h http.Header, f *store.File) {
-	if len(f.SHA256) > 0 {
-		h.Set("Repr-Digest", "sha-256=:"+base64.StdEncoding.EncodeToString(f.SHA256)+":")
+// reprDigest tells the SHA-256 of a content (RFC 9530 §3), empty if it has none.
+func reprDigest(f *store.File) string {
+	if len(f.SHA256) == 0 {
+		return ""
 	}
+	var room [64]byte
+	return string(append(base64.StdEncoding.AppendEncode(append(room[:0], "sha-256=:"...), f.SHA256), ':'))
 }
 
 // parseDigest reads a dictionary of byte sequences (RFC 9651 §3.2, §3.3.5) and

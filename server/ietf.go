@@ -247,7 +247,7 @@ func (s *server) ietfFinal(w http.ResponseWriter, r *http.Request, p *store.Prog
 	h.Set("Upload-Complete", "?1")
 	h.Set("Upload-Offset", strconv.FormatInt(p.Offset, 10))
 	if r.Header.Get("Want-Repr-Digest") != "" { // §10.1: of the upload, not of the answer
-		setDigest(h, p.File)
+		set(h, []headerField{{"Repr-Digest", reprDigest(p.File)}})
 	}
 	o := s.file(r, p.File)
 	if p.File.Session != "" {

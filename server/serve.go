@@ -86,14 +86,30 @@ func contentTime(f *store.File) time.Time {
 func (s *server) contentHeaders(h http.Header, r *http.Request, d *store.Download) {
 	f := d.File()
 	inline := r.URL.RawQuery != "" && r.URL.Query().Get("inline") == "1" && s.inline.shows(f.Type)
-	h.Set("Content-Type", f.Type)
-	h.Set("Content-Disposition", disposition(inline, f.Name))
-	h.Set("Etag", f.ETag())
-	h.Set("Cache-Control", "private, no-store")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Content-Security-Policy", "sandbox")
-	h.Set("X-Fileshare-Expires", d.Expires().UTC().Format(http.TimeFormat))
-	setDigest(h, f) // of the whole representation, also in a 206
+	set(h, []headerField{
+		{"Content-Type", f.Type},
+		{"Content-Disposition", disposition(inline, f.Name)},
+		{"Etag", f.ETag()},
+		{"Cache-Control", "private, no-store"},
+		{"X-Content-Type-Options", "nosniff"},
+		{"Content-Security-Policy", "sandbox"},
+		{"X-Fileshare-Expires", d.Expires().UTC().Format(http.TimeFormat)},
+		{"Repr-Digest", reprDigest(f)}, // of the whole representation, also in a 206
+	})
+}
+
+// headerField is one of a header; its name is in canonical form.
+type headerField struct{ name, value string }
+
+// set sets fields of a header that have a value, with one allocation for all.
+func set(h http.Header, fields []headerField) {
+	values := make([]string, len(fields))
+	for i, f := range fields {
+		if f.value != "" {
+			values[i] = f.value
+			h[f.name] = values[i : i+1 : i+1]
+		}
+	}
 }
 
 // transfer stands between http.ServeContent and the answer: it reserves what

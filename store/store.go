@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -140,7 +141,8 @@ type File struct {
 // none the id (content is written once).
 func (f *File) ETag() string {
 	if len(f.SHA256) > 0 {
-		return `"` + hex.EncodeToString(f.SHA256) + `"`
+		var room [2 + 2*sha256.Size]byte
+		return string(append(hex.AppendEncode(append(room[:0], '"'), f.SHA256), '"'))
 	}
 	return `"` + f.ID + `"`
 }
