@@ -73,13 +73,16 @@ func (s *server) logAccess(r *http.Request, x *exchange, broken bool) {
 	if status == 0 && !broken {
 		status = http.StatusOK
 	}
+	// A record of our own: a Logger would look up the place in the program, of
+	// which the line says nothing.
+	line := slog.NewRecord(time.Now(), slog.LevelInfo, "request", 0)
 	attrs := make([]slog.Attr, 0, 12)
 	attrs = append(attrs,
 		slog.String("method", r.Method),
 		slog.String("path", logPath(r.URL.Path)),
 		slog.Int("status", status),
 		slog.Int64("bytes", x.bytes),
-		slog.Duration("duration", time.Since(x.start)),
+		slog.Duration("duration", line.Time.Sub(x.start)),
 		slog.String("request_id", x.id),
 		slog.String("remote", s.links.client(r)))
 	if x.caller.Name != "" {
@@ -94,7 +97,8 @@ func (s *server) logAccess(r *http.Request, x *exchange, broken bool) {
 	if broken {
 		attrs = append(attrs, slog.Bool("aborted", true))
 	}
-	s.log.LogAttrs(ctx, slog.LevelInfo, "request", attrs...)
+	line.AddAttrs(attrs...)
+	_ = s.log.Handler().Handle(ctx, line)
 }
 
 // logError writes the line that operators of the old service look for. What
