@@ -115,14 +115,12 @@ func (m *metrics) observe(x *exchange, method string) {
 	}
 	status := x.status
 	mi, si := methodIndex(method), slot(status)
-	var c prometheus.Counter
-	if p := rm.requests[mi][si].Load(); p != nil && si != 0 {
-		c = *p
-	} else {
-		c = m.requests.WithLabelValues(rm.name, methodNames[mi], strconv.Itoa(status))
-		rm.requests[mi][si].Store(&c)
+	c := rm.requests[mi][si].Load()
+	if c == nil || si == 0 {
+		c = new(m.requests.WithLabelValues(rm.name, methodNames[mi], strconv.Itoa(status)))
+		rm.requests[mi][si].Store(c)
 	}
-	c.Inc()
+	(*c).Inc()
 	d := rm.duration.Load()
 	if d == nil {
 		d = new(m.duration.WithLabelValues(rm.name))

@@ -296,19 +296,14 @@ var errPath = store.Refuse(store.NotFound, "no such path")
 // dispatch finds the route. mux is used as the matcher only: its ServeHTTP
 // would copy the request twice.
 func (s *server) dispatch(w http.ResponseWriter, r *http.Request) {
-	var m mux.RouteMatch
-	if !s.router.Match(r, &m) {
-		s.fail(w, r, errPath)
-		return
-	}
 	x := state(r)
-	rt, ok := m.Handler.(*route)
-	if !ok {
+	found := s.router.Match(r, &x.match)
+	x.vars = x.match.Vars
+	if x.route, _ = x.match.Handler.(*route); !found || x.route == nil {
 		s.fail(w, r, errPath)
 		return
 	}
-	x.route, x.vars = rt, m.Vars
-	rt.ServeHTTP(w, r)
+	x.route.ServeHTTP(w, r)
 }
 
 // unprefix takes a configured prefix off the path and remembers it for links.
@@ -377,6 +372,7 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 // nothing may keep it longer than the request.
 type exchange struct {
 	http.ResponseWriter
+	match  mux.RouteMatch
 	route  *route
 	vars   map[string]string
 	caller store.Caller
@@ -386,6 +382,13 @@ type exchange struct {
 	body   *body
 	status int   // 0 = nothing answered yet
 	bytes  int64 // of the answer's body
+}
+
+// reset forgets the request; the map of a match serves again.
+func (x *exchange) reset() {
+	vars := x.match.Vars
+	clear(vars)
+	*x = exchange{match: mux.RouteMatch{Vars: vars}}
 }
 
 type stateKey struct{}
@@ -447,7 +450,7 @@ func (x *exchange) ref() store.Ref {
 func (s *server) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		x := s.pool.Get().(*exchange)
-		*x = exchange{ResponseWriter: w, start: time.Now(), id: requestID(r)}
+		x.ResponseWriter, x.start, x.id = w, time.Now(), requestID(r)
 		w.Header()["X-Request-Id"] = []string{x.id}
 		r = r.WithContext(context.WithValue(r.Context(), stateKey{}, x))
 		if r.Body != nil && r.Body != http.NoBody {
@@ -465,7 +468,7 @@ func (s *server) observe(next http.Handler) http.Handler {
 			s.metrics.inFlight.Dec()
 			s.metrics.observe(x, r.Method)
 			s.logAccess(r, x, !done)
-			*x = exchange{}
+			x.reset()
 			s.pool.Put(x)
 		}()
 		next.ServeHTTP(x, r)
