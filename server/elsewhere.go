@@ -12,6 +12,9 @@ import (
 // digests are about what we say of it, the script of a page would not be let in
 // there, and who presents a token in a header would present it there, too.
 func elsewhere(r *http.Request, h http.Header, d *store.Download) (string, error) {
+	if !d.Linked() {
+		return "", nil
+	}
 	mode := r.Header.Get("Sec-Fetch-Mode")
 	if r.Method != http.MethodGet || mode == "cors" || mode == "same-origin" {
 		return "", nil

@@ -7,6 +7,7 @@ import (
 
 // found is what a Ref leads to, all of it alive.
 type found struct {
+	ref        Ref         // by which it was found; zero: by its key
 	session    *sessionRec // nil: an upload
 	sessionKey Key
 	file       *fileRec // nil: only a session was asked for
@@ -47,7 +48,7 @@ func (f *found) noun() string {
 // find reads what ref leads to and refuses what is unknown, expired, used up
 // or deleted. It is the only way to a record by a public id.
 func (s *Store) find(tx Tx, ref Ref, now time.Time) (*found, error) {
-	f := new(found)
+	f := &found{ref: ref}
 	if ref.Session != "" {
 		var err error
 		if f.sessionKey, f.session, err = s.findSession(tx, ref.Session, now); err != nil {
@@ -211,14 +212,17 @@ func (s *Store) show(tx Tx, f *found) (*File, error) {
 
 // render makes the public form of a file that has been downloaded so often.
 func (s *Store) render(f *found, downloads int64) *File {
-	r := f.file
+	r, id, session := f.file, f.ref.File, f.ref.Session
+	if id == "" {
+		id = s.ids.id(f.fileKey)
+	}
+	if session == "" && f.session != nil {
+		session = s.ids.id(f.sessionKey)
+	}
 	out := &File{
-		ID: s.ids.id(f.fileKey), Owner: r.owner, Name: r.name, OriginalName: r.original, Type: r.mime, Size: r.size, Length: r.size,
+		ID: id, Session: session, Owner: r.owner, Name: r.name, OriginalName: r.original, Type: r.mime, Size: r.size, Length: r.size,
 		SHA256: r.sha, CRC32: r.crc, State: StateNew, Tags: r.tags, Attrs: r.attrs, Number: r.number, Downloads: downloads, MaxDownloads: r.max,
 		TTL: r.ttl, Created: r.created, Updated: r.updated, Expires: f.expires(),
-	}
-	if f.session != nil {
-		out.Session = s.ids.id(f.sessionKey)
 	}
 	switch {
 	case r.stored:
