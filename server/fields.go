@@ -205,6 +205,9 @@ func ttl(name string, seconds int64) (*time.Duration, error) {
 
 // fileSpec reads what may be said of a file in fields.
 func (f fields) fileSpec() (spec store.FileSpec, err error) {
+	if len(f.json) == 0 && len(f.form) == 0 {
+		return spec, nil
+	}
 	if err = f.refuseLost("ttl", "max_downloads"); err != nil {
 		return spec, err
 	}
@@ -264,7 +267,10 @@ func besideBody(r *http.Request) (url.Values, error) {
 	}
 	for header, v := range r.Header {
 		name, ok := strings.CutPrefix(header, "X-Fileshare-")
-		if name = strings.ReplaceAll(strings.ToLower(name), "-", "_"); !ok || form[name] != nil {
+		if !ok {
+			continue
+		}
+		if name = strings.ReplaceAll(strings.ToLower(name), "-", "_"); form[name] != nil {
 			continue
 		}
 		if name == "tags" {
@@ -280,12 +286,9 @@ func besideBody(r *http.Request) (url.Values, error) {
 // mediaType cleans a Content-Type for storing. nil: it says nothing, the
 // engine looks at name and bytes.
 func mediaType(ct string) *string {
-	mt, params, err := mime.ParseMediaType(ct)
-	if err != nil || !strings.Contains(mt, "/") || mt == "application/x-www-form-urlencoded" || len(ct) > 255 {
-		return nil // the third is what curl says of any --data
+	t := store.MediaType(ct)
+	if mt, _, _ := strings.Cut(t, ";"); mt == "" || mt == "application/x-www-form-urlencoded" {
+		return nil // the second is what curl says of any --data
 	}
-	if ct = mime.FormatMediaType(mt, params); ct == "" {
-		return nil
-	}
-	return &ct
+	return &t
 }

@@ -1,6 +1,8 @@
 package store
 
 import (
+	"mime"
+	"strings"
 	"testing"
 	"time"
 
@@ -102,6 +104,22 @@ func TestTypeOf(t *testing.T) {
 	} {
 		if got := typeOf(c.said, c.name, []byte(c.head)); got != c.want {
 			t.Errorf("%+v: got %q", c, got)
+		}
+	}
+}
+
+// What is taken as it is, is what the parser would make of it.
+func TestMediaType(t *testing.T) {
+	for said, want := range map[string]string{
+		"image/png": "image/png", "application/vnd.api+json": "application/vnd.api+json", "a/b-c.d+e1": "a/b-c.d+e1",
+		"Image/PNG": "image/png", " text/plain ": "text/plain", "text/html;charset=utf-8": "text/html; charset=utf-8", "a/b;": "a/b",
+		"text": "", "text/": "", "/plain": "", "a/b/c": "", "a /b": "", "a/b c": "", "": "", "a/" + strings.Repeat("b", 254): "",
+	} {
+		if got := MediaType(said); got != want {
+			t.Errorf("%q: got %q, want %q", said, got, want)
+		}
+		if media, params, err := mime.ParseMediaType(said); isTidyType(said) && (err != nil || mime.FormatMediaType(media, params) != said) {
+			t.Errorf("%q is not tidy", said)
 		}
 	}
 }

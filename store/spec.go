@@ -121,12 +121,8 @@ func cleanMax(n, least int64) (int64, error) {
 // typeOf returns the media type of a file: what the client said if that is one,
 // else what the name's extension says, else text or not by the first bytes.
 func typeOf(said, name string, head []byte) string {
-	if len(said) <= maxType {
-		if t, params, err := mime.ParseMediaType(said); err == nil && strings.Contains(t, "/") {
-			if f := mime.FormatMediaType(t, params); f != "" {
-				return f
-			}
-		}
+	if t := MediaType(said); t != "" {
+		return t
 	}
 	if t := mime.TypeByExtension(strings.ToLower(path.Ext(name))); t != "" {
 		return t
@@ -135,6 +131,33 @@ func typeOf(said, name string, head []byte) string {
 		return "text/plain; charset=utf-8"
 	}
 	return "application/octet-stream"
+}
+
+// MediaType writes a media type as it is kept, empty if said is none or has more
+// than 255 bytes.
+func MediaType(said string) string {
+	if len(said) > maxType {
+		return ""
+	}
+	if isTidyType(said) {
+		return said
+	}
+	t, params, err := mime.ParseMediaType(said)
+	if err != nil || !strings.Contains(t, "/") {
+		return ""
+	}
+	return mime.FormatMediaType(t, params)
+}
+
+// isTidyType tells whether a type has no parameters and is written as it is kept,
+// as nearly all are.
+func isTidyType(s string) bool {
+	kind, sub, _ := strings.Cut(s, "/")
+	return isTidyName(kind) && isTidyName(sub)
+}
+
+func isTidyName(s string) bool {
+	return s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-+.") == ""
 }
 
 func looksLikeText(head []byte) bool {
