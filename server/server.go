@@ -419,7 +419,14 @@ func (x *exchange) ReadFrom(src io.Reader) (int64, error) {
 	var n int64
 	var err error
 	if rf, ok := x.ResponseWriter.(io.ReaderFrom); ok {
-		n, err = rf.ReadFrom(src)
+		if x.bytes == 0 && x.Header()["Content-Length"] != nil {
+			// net/http would read a few bytes of the file, to write them with the
+			// header, though it need not guess a type.
+			err = x.FlushError()
+		}
+		if err == nil {
+			n, err = rf.ReadFrom(src)
+		}
 	} else {
 		n, err = io.Copy(struct{ io.Writer }{x.ResponseWriter}, src)
 	}
