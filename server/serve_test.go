@@ -12,11 +12,11 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -267,7 +267,7 @@ type fileWriter struct {
 
 func (w *fileWriter) ReadFrom(src io.Reader) (int64, error) {
 	if lr, ok := src.(*io.LimitedReader); ok {
-		if _, ok := lr.R.(*os.File); ok {
+		if _, ok := lr.R.(syscall.Conn); ok {
 			w.files++
 		}
 	}

@@ -24,9 +24,9 @@ type Blobs interface {
 	Put(ctx context.Context, key string, r io.Reader, size int64) (int64, error)
 
 	// Open returns a reader of n bytes from offset. A key that is not there
-	// gives an error that wraps fs.ErrNotExist. If the reader is a *os.File,
-	// it is positioned at offset and may yield more than n bytes: the engine
-	// limits it and passes the file to the kernel (sendfile).
+	// gives an error that wraps fs.ErrNotExist. If the reader is a file (a
+	// syscall.Conn), it is positioned at offset and may yield more than n bytes:
+	// the engine limits it and passes the file to the kernel (sendfile).
 	Open(ctx context.Context, key string, offset, n int64) (io.ReadCloser, error)
 
 	// Delete removes the blob; nil if it is not there.

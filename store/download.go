@@ -379,8 +379,8 @@ func (d *Download) Prepare() error {
 
 // SendTo writes at most n bytes from the current position to w, segment by
 // segment, so that an io.ReaderFrom on a TCP connection can use sendfile
-// (w.ReadFrom is called with an *io.LimitedReader over an *os.File where the
-// backend has files). It returns how much w took; fewer than n without an
+// (w.ReadFrom is called with an *io.LimitedReader over a file where the
+// backend has them). It returns how much w took; fewer than n without an
 // error is the end of the content.
 func (d *Download) SendTo(w io.Writer, n int64) (total int64, err error) {
 	n = min(n, d.file.Size-d.pos)

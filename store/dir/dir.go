@@ -29,6 +29,7 @@ type Dir struct {
 	root   *os.Root
 	self   *dirSync // of the directory itself: the entries of its shards
 	shards [store.Shards]shard
+	idle   idle
 	pieces sync.Pool // of *[piece]byte, for readers that are no io.WriterTo
 }
 
@@ -82,6 +83,7 @@ func makeDurable(path string) error {
 
 // Close gives back the file descriptors. No method may run or follow.
 func (d *Dir) Close() error {
+	d.idle.close()
 	errs := []error{d.self.f.Close(), d.root.Close()}
 	for i := range d.shards {
 		s := &d.shards[i]
@@ -92,7 +94,7 @@ func (d *Dir) Close() error {
 	return errors.Join(errs...)
 }
 
-// Open implements [store.Blobs]. The reader is the *os.File itself.
+// Open implements [store.Blobs]. The reader is a file.
 func (d *Dir) Open(ctx context.Context, key string, offset, n int64) (io.ReadCloser, error) {
 	if offset < 0 || n < 0 {
 		return nil, fmt.Errorf("opening a blob: range of %d bytes from %d", n, offset)
@@ -104,28 +106,46 @@ func (d *Dir) Open(ctx context.Context, key string, offset, n int64) (io.ReadClo
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	root, _, err := d.shard(i, false)
+	f, st, err := d.open(i, name)
 	if err != nil {
 		return nil, fmt.Errorf("opening a blob: %w", bare(err))
 	}
-	// Nothing else than a regular file is there, for which the flag means nothing;
-	// it spares os four calls of fcntl, to set it and to take it back.
-	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, fmt.Errorf("opening a blob: %w", bare(err))
+	if st.Size() < offset+n {
+		err = fmt.Errorf("%d bytes, %d are wanted: %w", st.Size(), offset+n, io.ErrUnexpectedEOF)
+	} else {
+		_, err = f.Seek(offset, io.SeekStart)
 	}
-	if st, err := f.Stat(); err != nil || st.Size() < offset+n {
-		if err == nil {
-			err = fmt.Errorf("%d bytes, %d are wanted: %w", st.Size(), offset+n, io.ErrUnexpectedEOF)
-		}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("opening a blob: %w", bare(err)), f.Close())
 	}
-	if offset > 0 {
-		if _, err := f.Seek(offset, io.SeekStart); err != nil {
-			return nil, errors.Join(fmt.Errorf("opening a blob: %w", bare(err)), f.Close())
+	return &reader{f, &d.idle, name}, nil
+}
+
+// open returns a file that was kept, or opens it.
+func (d *Dir) open(shard int, name string) (*os.File, fs.FileInfo, error) {
+	for {
+		f := d.idle.take(name)
+		kept := f != nil
+		if !kept {
+			root, _, err := d.shard(shard, false)
+			if err != nil {
+				return nil, nil, err
+			}
+			// Nothing else than a regular file is there, for which the flag means nothing;
+			// it spares os four calls of fcntl, to set it and to take it back.
+			if f, err = root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0); err != nil {
+				return nil, nil, err
+			}
 		}
+		st, err := f.Stat()
+		if err != nil {
+			return nil, nil, errors.Join(err, f.Close())
+		}
+		if sys, ok := st.Sys().(*syscall.Stat_t); !kept || ok && sys.Nlink > 0 {
+			return f, st, nil
+		}
+		f.Close() // another process has deleted it
 	}
-	return f, nil
 }
 
 // Delete implements [store.Blobs]. It syncs nothing: after a crash a deleted
@@ -142,6 +162,7 @@ func (d *Dir) Delete(ctx context.Context, key string) error {
 	if err == nil {
 		err = root.Remove(name)
 	}
+	d.idle.drop(name)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("deleting a blob: %w", diskError(err))
 	}
