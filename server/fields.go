@@ -29,6 +29,7 @@ const maxFields = 64 << 10
 type fields struct {
 	json map[string]json.RawMessage
 	form url.Values // what json does not say
+	body url.Values // of it, what the body says
 }
 
 // readFields reads a body that is none, JSON, or a form of either type, and what
@@ -43,7 +44,7 @@ func (s *server) readFields(r *http.Request) (fields, error) {
 		return f, err
 	}
 	maps.Copy(said, f.form)
-	f.form = said
+	f.form, f.body = said, f.form
 	return f, nil
 }
 

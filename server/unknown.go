@@ -39,9 +39,10 @@ func (f fields) refuseLost(known ...string) error {
 	return nil
 }
 
-// refuseUnknown refuses every name that is neither a field that can be changed
-// nor a member of the object: who gets that, changes it and sends it back may
-// leave in it what cannot be changed.
+// refuseUnknown refuses every name in the body that is neither a field that can be
+// changed nor a member of the object: who gets that, changes it and sends it back
+// may leave in it what cannot be changed. A query may say what is for others, such
+// as a proxy.
 func (f fields) refuseUnknown(object any, known ...string) error {
 	text, err := json.Marshal(object)
 	if err != nil {
@@ -51,7 +52,7 @@ func (f fields) refuseUnknown(object any, known ...string) error {
 	if err := json.Unmarshal(text, &members); err != nil {
 		return err
 	}
-	for _, name := range f.names() {
+	for _, name := range (fields{json: f.json, form: f.body}).names() {
 		if _, ok := members[name]; !ok && !slices.Contains(known, name) {
 			return invalid(fmt.Sprintf("there is no field %.40q, what can be changed is %s", name, strings.Join(known, ", ")))
 		}

@@ -66,6 +66,10 @@ func TestLimitsAreNotLost(t *testing.T) {
 		"query of a token":            {"POST", stored + "/tokens?max_downloads=3", "", nil, 201, `"max_downloads":3,`},
 		"misspelt at a token":         {"POST", stored + "/tokens", "max-downloads=3", []string{"Content-Type", "application/x-www-form-urlencoded"}, 400, "called max_downloads"},
 		"unknown change of a session": {"PATCH", sess.URL, `{"title":"x"}`, []string{"Content-Type", "application/json"}, 400, `no field \"title\"`},
+		"unknown in a query":          {"PATCH", sess.URL + "?_=1&key=k", "ttl=61", []string{"Content-Type", "application/x-www-form-urlencoded"}, 200, `"ttl":61,`},
+		"unknown in a form":           {"PATCH", sess.URL, "ttl=61&title=x", []string{"Content-Type", "application/x-www-form-urlencoded"}, 400, `no field \"title\"`},
+		"misspelt in a query":         {"PATCH", stored + "?max_download=1", `{}`, []string{"Content-Type", "application/json"}, 400, "called max_downloads"},
+		"another's header":            {"PATCH", sess.URL, `{"name":"n"}`, []string{"Content-Type", "application/json", "X-Fileshare-Tags", "x"}, 200, `"name":"n"`},
 		"session as it was read":      {"PATCH", sess.URL, `{"id":"x","owner":"bob","invitation_id":null,"name":"n"}`, []string{"Content-Type", "application/json"}, 200, `"name":"n"`},
 	} {
 		t.Run(name, func(t *testing.T) {
