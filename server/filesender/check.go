@@ -35,16 +35,16 @@ func (a *api) checkTransfer(c account, in *newTransfer) ([]string, error) {
 	kept, total := in.Files[:0], int64(0)
 	for _, f := range in.Files {
 		switch {
-		case !goodName(f.Name):
-			return nil, &faultError{http.StatusBadRequest, "transfer_file_name_invalid", f.Name}
-		case a.banned(f.Name):
-			return nil, &faultError{http.StatusBadRequest, "file_extension_not_allowed", f.Name}
+		case f.Name.lost, !goodName(f.Name.text):
+			return nil, &faultError{http.StatusBadRequest, "transfer_file_name_invalid", f.Name.text}
+		case a.banned(f.Name.text):
+			return nil, &faultError{http.StatusBadRequest, "file_extension_not_allowed", f.Name.text}
 		case f.Size.v == nil || *f.Size.v < 0 || len(f.CID) > 256:
 			return nil, &faultError{http.StatusBadRequest, "rest_bad_parameter", "size"}
 		case a.Store.MaxFileSize() > 0 && *f.Size.v > a.Store.MaxFileSize(), *f.Size.v > mostSize:
 			return nil, fault(http.StatusRequestEntityTooLarge, "transfer_maximum_file_size_exceeded")
 		}
-		if k := (key{f.Name, *f.Size.v}); !seen[k] {
+		if k := (key{f.Name.text, *f.Size.v}); !seen[k] {
 			seen[k] = true
 			kept = append(kept, f)
 			total += *f.Size.v

@@ -42,8 +42,8 @@ func FuzzNewTransfer(f *testing.F) {
 			return
 		}
 		for _, file := range in.Files {
-			if goodName(file.Name) && (strings.HasPrefix(file.Name, "/") || strings.Contains(file.Name, "\\") || strings.Contains("/"+file.Name+"/", "/../")) {
-				t.Errorf("%q is good", file.Name)
+			if name := file.Name.text; goodName(name) && (strings.HasPrefix(name, "/") || strings.Contains(name, "\\") || strings.Contains("/"+name+"/", "/../")) {
+				t.Errorf("%q is good", name)
 			}
 		}
 		in.Options.known(knownOptions())
@@ -73,8 +73,28 @@ func FuzzNewGuest(f *testing.F) {
 	})
 }
 
+// A name is taken as it is, or known not to be what was sent.
+func TestNamesAreText(t *testing.T) {
+	for text, want := range map[string]fileName{
+		`"a"`:                   {"a", false},
+		`"ü\u00fc\ud83d\ude00"`: {"üü😀", false},
+		"\"\ufffd\"":            {"\ufffd", false},
+		`"\ufffd\\ud800"`:       {"\ufffd\\ud800", false},
+		"\"a\xff\"":             {"a\ufffd", true},
+		`"a\ud800"`:             {"a\ufffd", true},
+		`"\ud800\ud800\udc00"`:  {"\ufffd𐀀", true},
+		`"\uDC00\\"`:            {"\ufffd\\", true},
+		`null`:                  {},
+	} {
+		var got fileName
+		if err := json.Unmarshal([]byte(text), &got); err != nil || got != want {
+			t.Errorf("%s: %+v, %v; want %+v", text, got, err, want)
+		}
+	}
+}
+
 func TestNames(t *testing.T) {
-	for name, want := range map[string]bool{"a": true, "a b/c.txt": true, "ünï 😀": true, "...": true, "a/..b": true, "": false, "/": false, "a/": false, ".": false, "..": false, "a/../b": false, `a\b`: false, "a\tb": false, "a\xff": false} {
+	for name, want := range map[string]bool{"a": true, "a b/c.txt": true, "ünï 😀": true, "...": true, "\ufffd": true, "a/..b": true, "": false, "/": false, "a/": false, ".": false, "..": false, "a/../b": false, `a\b`: false, "a\tb": false, "a\xff": false} {
 		if goodName(name) != want {
 			t.Errorf("%q: %v", name, !want)
 		}

@@ -139,14 +139,14 @@ func (a *api) fill(r *http.Request, c account, s *store.Session, all []newFile, 
 		return err
 	}
 	for _, f := range all {
-		attrs := map[string]string{attrPath: f.Name, attrUID: strings.ToLower(rand.Text())}
+		attrs := map[string]string{attrPath: f.Name.text, attrUID: strings.ToLower(rand.Text())}
 		if f.CID != "" {
 			attrs[attrCID] = f.CID
 		}
 		if sealed != nil {
 			attrs[attrPlain], attrs[attrIV], attrs[attrAEAD] = strconv.FormatInt(*f.Size.v, 10), f.IV, f.AEAD
 		}
-		spec := store.FileSpec{Name: &f.Name, Attrs: &attrs, Sequence: files}
+		spec := store.FileSpec{Name: &f.Name.text, Attrs: &attrs, Sequence: files}
 		if f.Type != "" {
 			spec.Type = &f.Type
 		}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -86,12 +87,28 @@ type newTransfer struct {
 }
 
 type newFile struct {
-	Name string `json:"name"`
-	Size number `json:"size"`
-	Type string `json:"mime_type"`
-	CID  string `json:"cid"`
-	IV   string `json:"iv"`
-	AEAD string `json:"aead"`
+	Name fileName `json:"name"`
+	Size number   `json:"size"`
+	Type string   `json:"mime_type"`
+	CID  string   `json:"cid"`
+	IV   string   `json:"iv"`
+	AEAD string   `json:"aead"`
+}
+
+// fileName is a name as clients write it. They want it back as it was, but the
+// decoder of JSON puts U+FFFD for what is no text. Names have that, too, of their
+// own: from archives that were unpacked in the wrong encoding.
+type fileName struct {
+	text string
+	lost bool // something in it was no text
+}
+
+// isText matches JSON strings in which each surrogate has its other half.
+var isText = regexp.MustCompile(`^(?:[^\\]|\\[^u]|\\u(?:[^dD].{3}|[dD][0-7].{2}|[dD][89abAB].{2}\\u[dD][c-fC-F].{2}))*$`)
+
+func (n *fileName) UnmarshalJSON(b []byte) error {
+	n.lost = !utf8.Valid(b) || !isText.Match(b)
+	return json.Unmarshal(b, &n.text)
 }
 
 // number is a whole number, or its digits in a string; nil: it is not there.
@@ -200,10 +217,9 @@ func (o options) known(names []string) options {
 }
 
 // goodName tells whether a file may be called so: a relative path without
-// anything that leads out of a directory, on any system. Clients want names back
-// as they were, and the decoder of JSON puts U+FFFD for what is no text.
+// anything that leads out of a directory, on any system.
 func goodName(name string) bool {
-	if name == "" || len(name) > mostName || !utf8.ValidString(name) || strings.ContainsRune(name, utf8.RuneError) || strings.ContainsRune(name, '\\') || strings.ContainsFunc(name, unicode.IsControl) {
+	if name == "" || len(name) > mostName || !utf8.ValidString(name) || strings.ContainsRune(name, '\\') || strings.ContainsFunc(name, unicode.IsControl) {
 		return false
 	}
 	for part := range strings.SplitSeq(name, "/") {
