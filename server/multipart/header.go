@@ -157,7 +157,7 @@ func params(s string) func(yield func(name, value string) bool) {
 			}
 			s = strings.TrimLeft(s[1:], " \t")
 			value, rest, ok := paramValue(s)
-			if rest = strings.TrimLeft(rest, " \t"); ok && !endsParam(rest) && strings.EqualFold(name, "filename") {
+			if rest = strings.TrimLeft(rest, " \t"); ok && !endsParam(rest) && s[0] == '"' && strings.EqualFold(name, "filename") {
 				value, rest, ok = bareQuotes(s)
 			}
 			if !ok || !endsParam(rest) {

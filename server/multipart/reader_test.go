@@ -105,7 +105,7 @@ func TestNames(t *testing.T) {
 		r.Close()
 	}
 	for _, bad := range []string{
-		``, `;`, `form data; name=a`, `form-data; name`, `form-data; name=`, `form-data; name="a`, `form-data; name="a\"`, `form-data; name=a b`,
+		``, `;`, `form data; name=a`, `form-data; name`, `form-data; name=`, `form-data; name="a`, `form-data; name="a\"`, `form-data; name=a b`, `form-data; name=a; filename=b"c"`,
 		`form-data; name=a; name=a`, `form-data; filename=a; filename=b`, `form-data; filename*=utf-8''a; filename*=utf-8''b`,
 		`form-data; name="a"x`, `form-data; =a`, `form-data;; name=a`, `form-data; name=ü`, `form-data; filename=my file.txt`,
 		`form-data; filename="a"b`, `form-data; filename="a" b; name=c`, `form-data; filename="a"b"; filename="c"`,
