@@ -44,13 +44,15 @@ func (i *idle) take(name string) *os.File {
 
 // put keeps a file that nobody reads any more.
 func (i *idle) put(name string, file *os.File) error {
+	var full []idleFile
+	defer func() { closeAll(full) }()
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.closed {
 		return file.Close()
 	}
 	if len(i.files) == mostIdle {
-		i.closeLocked(1)
+		full = i.firstLocked(1)
 	}
 	i.files = append(i.files, idleFile{name, file, time.Now().Add(idleFor)})
 	if i.timer == nil {
@@ -68,13 +70,15 @@ func (i *idle) drop(name string) {
 
 // sweep closes what has been kept for long enough.
 func (i *idle) sweep() {
+	var old []idleFile
+	defer func() { closeAll(old) }()
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	now, n := time.Now(), 0
 	for n < len(i.files) && !now.Before(i.files[n].end) {
 		n++
 	}
-	i.closeLocked(n)
+	old = i.firstLocked(n)
 	if i.timer = nil; len(i.files) > 0 && !i.closed {
 		i.timer = time.AfterFunc(i.files[0].end.Sub(now), i.sweep)
 	}
@@ -82,21 +86,30 @@ func (i *idle) sweep() {
 
 // close closes what is kept, and from now on whatever is given back.
 func (i *idle) close() {
+	var all []idleFile
+	defer func() { closeAll(all) }()
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.closed = true
-	i.closeLocked(len(i.files))
+	all = i.firstLocked(len(i.files))
 	if i.timer != nil {
 		i.timer.Stop()
 	}
 }
 
-// closeLocked closes the first n.
-func (i *idle) closeLocked(n int) {
-	for _, f := range i.files[:n] {
+// firstLocked takes out the first n.
+func (i *idle) firstLocked(n int) []idleFile {
+	first := slices.Clone(i.files[:n])
+	i.files = slices.Delete(i.files, 0, n)
+	return first
+}
+
+// closeAll closes files, without mu: of what has been deleted the blocks are given
+// back only now, which takes a second for a few GiB.
+func closeAll(files []idleFile) {
+	for _, f := range files {
 		f.file.Close() // only read from
 	}
-	i.files = slices.Delete(i.files, 0, n)
 }
 
 // reader is a file that is kept when its reader closes it.

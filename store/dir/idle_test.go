@@ -6,7 +6,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -113,6 +116,50 @@ func TestFewAreKept(t *testing.T) {
 	}
 	if err := d.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// A file that takes long to be closed, as a large one does that was deleted, holds
+// up nobody else.
+func TestKeptFilesAreClosedAside(t *testing.T) {
+	for name, end := range map[string]func(i *idle){
+		"old":        (*idle).sweep,
+		"at the end": (*idle).close,
+		"one too many": func(i *idle) {
+			i.files = slices.Repeat(i.files, mostIdle)
+			if err := i.put("other", nil); err != nil {
+				t.Error(err)
+			}
+			i.timer.Stop()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, w, err := os.Pipe() // whose end waits for who uses it
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer w.Close()
+			raw, err := r.SyscallConn()
+			if err != nil {
+				t.Fatal(err)
+			}
+			using, done := make(chan bool), make(chan bool)
+			var all sync.WaitGroup
+			all.Go(func() { raw.Control(func(uintptr) { using <- true; <-done }) })
+			<-using
+			i := &idle{files: []idleFile{{name: "key", file: r}}}
+			all.Go(func() { end(i) })
+			for !isClosed(r) { // it is being closed
+				runtime.Gosched()
+			}
+			if !i.mu.TryLock() {
+				t.Error("others have to wait")
+			} else {
+				i.mu.Unlock()
+			}
+			close(done)
+			all.Wait()
+		})
 	}
 }
 
