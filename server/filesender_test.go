@@ -371,5 +371,10 @@ func TestFileSenderRefusals(t *testing.T) {
 	for range 2 {
 		h.fs(signAsync, "PUT", chunk, "alice", key, []byte("0")).want(t, 200)
 	}
-	message(h.fs(signAsync, "PUT", chunk, "alice", key, []byte("01")), 400, "rest_sanity_check_failed")
+	// More than it is taken; what is there already may not become something else.
+	message(h.fs(signAsync, "PUT", chunk, "alice", key, []byte("10")), 400, "rest_sanity_check_failed")
+	for range 2 {
+		h.fs(signAsync, "PUT", chunk, "alice", key, []byte("01")).want(t, 200)
+	}
+	message(h.fs(signAsync, "PUT", chunk, "alice", key, []byte("02")), 400, "rest_sanity_check_failed")
 }
