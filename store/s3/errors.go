@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/http"
 
@@ -37,6 +38,8 @@ func explain(err error) error {
 		return err // it will not be better later
 	case r.Code == minio.NoSuchKey:
 		return fmt.Errorf("%w: %w", fs.ErrNotExist, err)
+	case r.StatusCode == http.StatusRequestedRangeNotSatisfiable: // it begins where the object has ended
+		return fmt.Errorf("%w: %w", io.ErrUnexpectedEOF, err)
 	case r.StatusCode == http.StatusInsufficientStorage, r.Code == "QuotaExceeded", r.Code == "XMinioStorageFull":
 		return fmt.Errorf("%w: %w", store.ErrNoSpace, err)
 	case r.StatusCode >= 500, r.StatusCode == http.StatusTooManyRequests, r.StatusCode == http.StatusRequestTimeout, r.Code == "RequestTimeout", r.Code == "SlowDown":
