@@ -29,7 +29,7 @@ func backupDirectly(ctx context.Context, config string, w, stderr io.Writer) (er
 	said := newSaying(stderr)
 	out := bufio.NewWriterSize(w, 1<<20)
 	end, err := store.Backup(ctx, all, out, store.BackupOptions{Progress: func(e store.BackupEnd) { said.now(backedUp(e)) }})
-	if err = errors.Join(err, out.Flush()); err != nil {
+	if err = errors.Join(b.explain(err), out.Flush()); err != nil {
 		return err
 	}
 	said.last(backedUp(end))

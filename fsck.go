@@ -22,7 +22,7 @@ const orphanAge = time.Hour
 func fsckCommand() *cobra.Command {
 	var path string
 	var o store.CheckOptions
-	var asJSON bool
+	var asJSON, adopts bool
 	cmd := &cobra.Command{
 		Use:   "fsck",
 		Short: "Compare records and contents, and repair them",
@@ -35,6 +35,11 @@ link answers 410); what belongs to nothing, or cannot be read, is removed; lists
 counters and ends are written as the files have them. What is whole is never touched.
 Where most contents have no record, or most files no content, the directory or bucket
 is probably the wrong one: nothing is repaired then without --force.
+
+Contents have a label that says to which records they belong. No daemon begins where
+it is that of others, and nothing is repaired. --adopt writes it anew, and looks at
+nothing else: for records and contents that do belong together. Other records, if
+there are some, do not fit these contents any more then.
 
 The data directory of a daemon that is alone must not be in use. Beside daemons
 that share PostgreSQL it can run at any time; the counters are not looked at then.
@@ -49,6 +54,9 @@ Exit code 0: nothing is wrong, or nothing any more; 1: something is.`,
 			}
 			ctx, stop := cli.Interruptible(cmd.Context())
 			defer stop()
+			if adopts {
+				return adopt(ctx, c, cmd.ErrOrStderr())
+			}
 			return fsck(ctx, c, o, asJSON, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		}),
 	}
@@ -56,8 +64,27 @@ Exit code 0: nothing is wrong, or nothing any more; 1: something is.`,
 	cmd.Flags().BoolVar(&o.Deep, "deep", false, "read all contents and compare their digests")
 	cmd.Flags().BoolVar(&o.Repair, "repair", false, "mend what can be mended")
 	cmd.Flags().BoolVar(&o.Force, "force", false, "with --repair: also where most contents or files would be deleted")
+	cmd.Flags().BoolVar(&adopts, "adopt", false, "only label the contents as those of these records")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print problems, and at last what was looked at, as JSON, an object a line")
+	for _, other := range []string{"deep", "repair", "force", "json"} {
+		cmd.MarkFlagsMutuallyExclusive("adopt", other)
+	}
 	return cmd
+}
+
+// adopt makes the contents those of the records.
+func adopt(ctx context.Context, c *Config, stderr io.Writer) (err error) {
+	b, all, err := openAll(ctx, c, stderr, false)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.close()) }()
+	id, err := store.Adopt(ctx, all)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(stderr, "fileshare: the contents in %s belong to the records in %s, store %s\n", b.contents, b.where, id)
+	return err
 }
 
 func fsck(ctx context.Context, c *Config, o store.CheckOptions, asJSON bool, stdout, stderr io.Writer) (err error) {
@@ -83,13 +110,10 @@ func fsck(ctx context.Context, c *Config, o store.CheckOptions, asJSON bool, std
 	o.Found = func(p store.Problem) { say(p, problemLine(p)) }
 	o.Progress = func(sum store.Checked) { said.now(checkedSoFar(sum)) }
 	sum, err := store.Check(ctx, all, o)
-	if errors.Is(err, store.ErrForeign) {
-		err = fmt.Errorf("%w; if store.dir and store.blobs are right, --force repairs all the same", err)
-	}
 	if err == nil {
 		say(sum, "")
 	}
-	if err := errors.Join(err, lost, out.Flush()); err != nil {
+	if err := errors.Join(b.explain(err), lost, out.Flush()); err != nil {
 		return err
 	}
 	said.last(checkedSoFar(sum))

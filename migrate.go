@@ -122,7 +122,7 @@ func migrate(ctx context.Context, stderr io.Writer, from, to place, keep bool) (
 	said := newSaying(stderr)
 	copied, err := store.Move(ctx, reading, writing, store.MoveOptions{Keep: keep, Progress: func(c store.Copied) { said.now(copiedSoFar(c)) }})
 	if err != nil {
-		return fmt.Errorf("%w; %s so far", err, copiedSoFar(copied))
+		return fmt.Errorf("%w; %s so far", a.explain(err), copiedSoFar(copied))
 	}
 	said.last(copiedSoFar(copied))
 	return nil

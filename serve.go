@@ -63,7 +63,7 @@ func serve(ctx context.Context, c *Config, stderr io.Writer, signals <-chan os.S
 	o.Free = b.free
 	engine, err := store.New(ctx, b.records, b.blobs, o)
 	if err != nil {
-		return fmt.Errorf("starting the engine on %s: %w", b.where, err)
+		return fmt.Errorf("starting the engine on %s: %w", b.where, b.explain(err))
 	}
 	defer stopping("the engine", engine.Close)
 

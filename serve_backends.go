@@ -20,12 +20,13 @@ const lateWrites = 10 * time.Minute
 
 // backends are what the engine stands on.
 type backends struct {
-	records store.Records
-	where   string                      // the records are, for people
-	compact func(context.Context) error // nil: nothing to compact
-	blobs   store.Blobs
-	free    func() (int64, error) // bytes for contents; nil: no bound
-	closers []func() error
+	records  store.Records
+	where    string                      // the records are, for people
+	compact  func(context.Context) error // nil: nothing to compact
+	blobs    store.Blobs
+	contents string                // where they are, for people
+	free     func() (int64, error) // bytes for contents; nil: no bound
+	closers  []func() error
 }
 
 // shared tells whether other daemons may use the same records.
@@ -56,7 +57,7 @@ func (b *backends) openRecords(ctx context.Context, c *Config, log *slog.Logger)
 		if err != nil {
 			return fmt.Errorf("opening the records in PostgreSQL: %w", err)
 		}
-		b.records, b.where, b.closers = db, "PostgreSQL", append(b.closers, db.Close)
+		b.records, b.where, b.closers = db, db.Name(), append(b.closers, db.Close)
 		return nil
 	}
 	if err := makeDir(c.Store.Dir); err != nil {
@@ -79,18 +80,32 @@ func (b *backends) openBlobs(ctx context.Context, c *Config) error {
 		if err != nil {
 			return err
 		}
-		b.blobs, b.closers = bucket, append(b.closers, bucket.Close)
+		b.blobs, b.contents, b.closers = bucket, c.Store.Blobs, append(b.closers, bucket.Close)
 		return nil
 	}
 	if err := makeDir(c.Store.Dir); err != nil {
 		return err
 	}
-	blobs, err := dir.Open(filepath.Join(c.Store.Dir, "blobs"))
+	b.contents = filepath.Join(c.Store.Dir, "blobs")
+	blobs, err := dir.Open(b.contents)
 	if err != nil {
 		return fmt.Errorf("opening the blobs in %s: %w", c.Store.Dir, err)
 	}
 	b.blobs, b.free, b.closers = blobs, blobs.Free, append(b.closers, blobs.Close)
 	return nil
+}
+
+// explain says of records and contents that do not belong together where they are,
+// and what to do.
+func (b *backends) explain(err error) error {
+	places := fmt.Sprintf("the records are in %s, the contents in %s", b.where, b.contents)
+	switch {
+	case errors.Is(err, store.ErrOrphaned):
+		return fmt.Errorf("%w; %s: if these are right the records were lost, and have to be put back; else an empty place is needed for the contents", err, places)
+	case errors.Is(err, store.ErrForeign):
+		return fmt.Errorf("%w; %s: if these are right, \"fileshare fsck --adopt\" makes them belong together; \"fileshare fsck --repair --force\" besides ends and deletes all that is strange", err, places)
+	}
+	return err
 }
 
 // close gives back what was opened, last first.

@@ -33,6 +33,9 @@ func Backup(ctx context.Context, b Backend, w io.Writer, o BackupOptions) (Backu
 	if err := arrived(ctx, b.Records); err != nil {
 		return BackupEnd{}, err
 	}
+	if err := paired(ctx, b); err != nil {
+		return BackupEnd{}, err
+	}
 	spool, err := os.CreateTemp(o.TempDir, "fileshare-backup-")
 	if err != nil {
 		return BackupEnd{}, fmt.Errorf("make a spool: %w", err)
@@ -97,7 +100,7 @@ func (k *backup) snapshot(ctx context.Context) error {
 				if err != nil {
 					return err
 				}
-				if in == MetaRecords && bytes.Equal(item.ID, markID) {
+				if in == MetaRecords && bound(item.ID) {
 					continue
 				}
 				if _, err := out.Write(appendFrame(nil, in, item)); err != nil {

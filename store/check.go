@@ -58,6 +58,7 @@ const (
 	Endless   ProblemKind = "endless"         // a record that is not due when it should be
 	Miscount  ProblemKind = "wrong usage"     // an account's counters are not what its files add up to
 	Damaged   ProblemKind = "damaged"         // a record that cannot be read
+	Mislabel  ProblemKind = "wrong label"     // the contents are labelled as those of other records
 )
 
 // Checked is what a Check has looked at.
@@ -79,12 +80,19 @@ func Check(ctx context.Context, b Backend, o CheckOptions) (Checked, error) {
 		return Checked{}, err
 	}
 	c := newChecker(b, o)
+	strange := paired(ctx, b)
+	if strange != nil && (!errors.Is(strange, ErrForeign) || o.Repair && !o.Force) {
+		return Checked{}, strange
+	}
 	if o.Repair && !o.Force {
 		if err := c.belong(ctx); err != nil {
 			return Checked{}, err
 		}
 	}
 	err := c.run(ctx)
+	if err == nil && strange != nil {
+		err = c.labelled(ctx, strange)
+	}
 	return c.sum, err
 }
 

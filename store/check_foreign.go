@@ -32,20 +32,44 @@ func (s survey) foreign() bool {
 	return strange && lost || strange && s.strangers >= surveySure || lost && s.missing >= surveySure
 }
 
+// bare tells whether nothing is there of what should be: the place is not mounted,
+// or it is another one.
+func (s survey) bare() bool { return s.there == 0 && s.missing > 0 }
+
+func (s survey) refusal() error {
+	return fmt.Errorf("%w: of the first contents %d have a record and %d have none, of the first files %d have their content and %d have not",
+		ErrForeign, s.known, s.strangers, s.there, s.missing)
+}
+
 // belong refuses what a repair would destroy rather than mend.
 func (c *checker) belong(ctx context.Context) error {
 	s, err := c.survey(ctx)
-	if err != nil {
-		return fmt.Errorf("survey: %w", err)
+	if err == nil && s.foreign() {
+		err = s.refusal()
 	}
-	if s.foreign() {
-		return fmt.Errorf("%w: of the first contents %d have a record and %d have none, of the first files %d have their content and %d have not",
-			ErrForeign, s.known, s.strangers, s.there, s.missing)
+	return err
+}
+
+// labelled tells of contents that are labelled as those of others; a repair by force
+// has made them those of these records.
+func (c *checker) labelled(ctx context.Context, strange error) error {
+	p := Problem{Kind: Mislabel, Blob: labelKey, Detail: strange.Error(), Mending: "they are labelled as those of these records"}
+	if c.o.Repair {
+		if _, err := Adopt(ctx, c.b); err != nil {
+			return err
+		}
+		p.Repaired = true
 	}
+	c.report(p)
 	return nil
 }
 
 func (c *checker) survey(ctx context.Context) (s survey, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("survey: %w", err)
+		}
+	}()
 	runs, err := c.someRuns(ctx)
 	if err != nil {
 		return s, err

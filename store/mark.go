@@ -42,6 +42,10 @@ type Copied struct {
 
 var markID = []byte("copy")
 
+// bound tells whether a record about the store itself means nothing in a copy: it is
+// about where it lies.
+func bound(id []byte) bool { return bytes.Equal(id, markID) || bytes.Equal(id, identityID) }
+
 func (m *mark) encode() []byte {
 	var e encoder
 	e.uint(1, uint64(m.role))

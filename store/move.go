@@ -29,7 +29,7 @@ type MoveOptions struct {
 // Causes of errors of Move that [errors.Is] finds.
 var (
 	ErrNotEmpty = errors.New("the target is not empty")
-	ErrNothing  = errors.New("there are no records to copy")
+	ErrNothing  = errors.New("there are no records")
 )
 
 // Move copies all records and blobs to an empty pair of backends, and then makes
@@ -40,7 +40,8 @@ var (
 // compared with its size, CRC-32 and where it has one SHA-256. How far the
 // copy has come is kept in the target together with the records: after an error,
 // or a kill, the same Move goes on there. Where both ends have the same blobs only
-// records are copied.
+// records are copied, and the blobs are the target's in the end: the source cannot
+// be kept then. A target is a store with an id of its own.
 func Move(ctx context.Context, from, to Backend, o MoveOptions) (Copied, error) {
 	m := &mover{from: from, to: to, o: o}
 	if err := m.begin(ctx); err != nil {
@@ -79,8 +80,14 @@ func (m *mover) begin(ctx context.Context) (err error) {
 	if m.ids, err = readIDs(ctx, m.from.Records); err != nil {
 		return err
 	}
+	if err := paired(ctx, m.from); err != nil {
+		return fmt.Errorf("source: %w", err)
+	}
 	if m.same, err = sameBlobs(ctx, m.from.Blobs, m.to.Blobs); err != nil {
 		return err
+	}
+	if m.same && m.o.Keep {
+		return errors.New("both ends have the same contents, and only one of them can be used then: the source cannot be kept")
 	}
 	if m.again = m.mark != nil; !m.again {
 		if err := empty(ctx, m.to, m.same); err != nil {
@@ -91,18 +98,23 @@ func (m *mover) begin(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if m.again {
-		m.written = m.mark.encode()
+	if !m.again {
+		m.mark = &mark{role: arriving, id: id, since: time.Now()}
+		err = m.to.Records.Update(ctx, func(tx Tx) error {
+			if other, err := getMark(tx); err != nil || other != nil {
+				return errors.Join(err, ErrNotEmpty)
+			}
+			return m.mark.put(tx)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	m.written = m.mark.encode()
+	if m.same { // they are the source's to the end
 		return nil
 	}
-	m.mark = &mark{role: arriving, id: id, since: time.Now()}
-	m.written = m.mark.encode()
-	return m.to.Records.Update(ctx, func(tx Tx) error {
-		if other, err := getMark(tx); err != nil || other != nil {
-			return errors.Join(err, ErrNotEmpty)
-		}
-		return m.mark.put(tx)
-	})
+	return pair(ctx, m.to, Key{})
 }
 
 // hold marks the source, so that no daemon begins, and returns the id of the copy.
@@ -150,6 +162,13 @@ func (m *mover) end(ctx context.Context) error {
 		return (&mark{role: left, id: source.id, since: time.Now()}).put(tx)
 	})
 	if err != nil {
+		return err
+	}
+	was, err := readIdentity(ctx, m.from.Records)
+	if err != nil {
+		return err
+	}
+	if err := pair(ctx, m.to, was); err != nil {
 		return err
 	}
 	return m.to.Records.Update(ctx, func(tx Tx) error { return tx.Delete(MetaRecords, markID) })
@@ -222,7 +241,7 @@ func (m *mover) write(ctx context.Context, in Collection, items []Item, next *ma
 			return errors.New("another process copies to the same target")
 		}
 		for _, item := range items {
-			if in == MetaRecords && bytes.Equal(item.ID, markID) {
+			if in == MetaRecords && bound(item.ID) {
 				continue
 			}
 			if err := tx.Put(in, item.ID, item.Doc, item.Due); err != nil {
@@ -379,6 +398,13 @@ func empty(ctx context.Context, to Backend, same bool) error {
 	}
 	if same {
 		return nil
+	}
+	is, err := readLabel(ctx, to.Blobs)
+	if err != nil {
+		return err
+	}
+	if !is.zero() {
+		return fmt.Errorf("%w: its contents, if there are none now, are labelled as those of store %s", ErrNotEmpty, is)
 	}
 	for info, err := range to.Blobs.List(ctx, AllShards) {
 		if err != nil {

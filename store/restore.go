@@ -42,7 +42,7 @@ type Restored struct {
 const sequenceGap = 1_000_000
 
 // Restore puts a backup into an empty pair of backends, which no daemon uses before
-// it is complete. After an error the same backup can be put there once more.
+// it is complete, and which is a store with an id of its own. After an error the same backup can be put there once more.
 //
 // What was used up or had expired when the backup was taken stays so, and so does
 // what has expired since. What has been used since is not known: unless
@@ -124,17 +124,21 @@ func (r *restore) begin(ctx context.Context) error {
 		if m.role != arriving || !bytes.Equal(m.id, id) {
 			return fmt.Errorf("%w: it is the unfinished copy of something else", ErrNotEmpty)
 		}
-		return nil
+		return pair(ctx, r.to, Key{})
 	}
 	if err := empty(ctx, r.to, false); err != nil {
 		return err
 	}
-	return r.to.Records.Update(ctx, func(tx Tx) error {
+	err = r.to.Records.Update(ctx, func(tx Tx) error {
 		if err := atRest(tx, r.to.Exclusive); err != nil {
 			return err
 		}
 		return (&mark{role: arriving, id: id, since: r.now}).put(tx)
 	})
+	if err != nil {
+		return err
+	}
+	return pair(ctx, r.to, Key{})
 }
 
 // document reads an entry that is JSON.

@@ -260,6 +260,7 @@ type Store struct {
 	ids       *idCodec
 	invites   *idCodec // of the secrets of invitations
 	signing   []byte   // key of Sign
+	id        Key      // of the store, as the label of the contents has it
 	node      Key      // this daemon, since its start
 	started   time.Time
 	stats     counters
@@ -286,7 +287,9 @@ type Store struct {
 }
 
 // New opens the engine over a backend and does what a start needs (the id
-// secret, reservations of dead daemons). Close it before the backends.
+// secret, whose the contents are, reservations of dead daemons). Close it before the
+// backends. Where records and blobs are not of one store the error wraps
+// [ErrForeign] or [ErrOrphaned].
 func New(ctx context.Context, records Records, blobs Blobs, o Options) (*Store, error) {
 	s := &Store{records: records, blobs: blobs, o: o.withDefaults(), node: newKey(time.Now()), started: time.Now(),
 		buffers: newBuffers(), pending: map[Key]time.Time{}, writers: writers{m: map[Key]*writer{}}, prehashes: prehashes{of: map[Key]*prehash{}}}
@@ -317,13 +320,19 @@ func (s *Store) Close() error {
 
 var secretID = []byte("secret")
 
-// secret reads the secret of the ids, or makes it at the very first start.
+// secret reads the secret of the ids and the id of the store, or makes them at the
+// very first start.
 func (s *Store) secret(ctx context.Context) error {
-	var secret []byte
-	if err := s.notOrphaned(ctx); err != nil {
+	label, unread := readLabel(ctx, s.blobs) // before the records: who writes one has put the id there
+	if err := s.mayBegin(ctx, label, unread); err != nil {
 		return err
 	}
+	var secret []byte
 	err := s.records.Update(ctx, func(tx Tx) error {
+		var err error
+		if s.id, err = identify(tx); err != nil {
+			return err
+		}
 		b, err := tx.Get(MetaRecords, secretID)
 		if err != nil {
 			return err
@@ -338,39 +347,17 @@ func (s *Store) secret(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("id secret: %w", err)
 	}
+	if unread == nil {
+		if err := s.own(ctx, label); err != nil {
+			return err
+		}
+	}
 	s.signing = signingKey(secret)
 	if s.invites, err = newIDCodec(s.Sign("secrets of invitations", nil)[:16]); err != nil {
 		return err
 	}
 	s.ids, err = newIDCodec(secret)
 	return err
-}
-
-// notOrphaned refuses to begin anew over contents: where the records are empty
-// and the blobs are not, the records were lost, and a sweep would remove what
-// is left.
-func (s *Store) notOrphaned(ctx context.Context) error {
-	begun := false
-	err := s.records.View(ctx, func(tx Tx) error {
-		if err := mayServe(tx); err != nil {
-			return err
-		}
-		doc, err := tx.Get(MetaRecords, secretID)
-		begun = doc != nil
-		return err
-	})
-	if err != nil || begun {
-		return err
-	}
-	for info, err := range s.blobs.List(ctx, AllShards) {
-		if err != nil {
-			return err
-		}
-		if _, ours := runOf(info.Key); ours {
-			return errors.New("there are contents but no records of them: the records were lost, or belong elsewhere")
-		}
-	}
-	return nil
 }
 
 // update is records.Update with the errors of the disk as refusals.

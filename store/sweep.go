@@ -21,7 +21,8 @@ const sweepBatch = 256
 
 // Sweep removes blobs that no record refers to and that are older than minAge
 // (and not being written by this process): what a crash has left. Where the
-// records are this process's alone minAge may be zero.
+// records are this process's alone minAge may be zero. Contents that are labelled as
+// those of others it leaves alone ([ErrForeign]).
 func (s *Store) Sweep(ctx context.Context, minAge time.Duration) (r SweepResult, err error) {
 	begun := s.now()
 	if err := s.sweepShard(ctx, AllShards, minAge, &r, func(time.Duration) error { return nil }); err != nil {
@@ -32,9 +33,16 @@ func (s *Store) Sweep(ctx context.Context, minAge time.Duration) (r SweepResult,
 	return r, nil
 }
 
-// sweepShard sweeps one shard, or all. between is called after each batch with the
+// sweepShard sweeps one shard, or all, of contents that are ours. between is called after each batch with the
 // time it took; its error ends the sweep.
 func (s *Store) sweepShard(ctx context.Context, shard int, minAge time.Duration, r *SweepResult, between func(took time.Duration) error) error {
+	is, err := readLabel(ctx, s.blobs)
+	if err == nil {
+		err = s.own(ctx, is)
+	}
+	if err != nil {
+		return err
+	}
 	var batch []BlobInfo
 	limit := time.Now().Add(-minAge)
 	begin := time.Now()
@@ -57,6 +65,9 @@ func (s *Store) sweepShard(ctx context.Context, shard int, minAge time.Duration,
 	for info, err := range s.blobs.List(ctx, shard) {
 		if err != nil {
 			return err
+		}
+		if info.Key == labelKey {
+			continue
 		}
 		if batch = append(batch, info); len(batch) < sweepBatch {
 			continue

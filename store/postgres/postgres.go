@@ -234,6 +234,16 @@ func (db *DB) Close() error {
 	return nil
 }
 
+// Name says which database it is, for people.
+func (db *DB) Name() string {
+	c := db.writers.Config().ConnConfig
+	name := fmt.Sprintf("database %s at %s", c.Database, c.Host)
+	if path := c.RuntimeParams["search_path"]; path != "" {
+		name += ", schema " + path
+	}
+	return name
+}
+
 // begin counts a View in.
 func (db *DB) begin() error {
 	db.mu.RLock()

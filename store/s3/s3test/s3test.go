@@ -163,17 +163,18 @@ func (s *Server) newURL(prefix, addr string) (string, error) {
 	return "s3://" + bucket + "/" + prefix + "?endpoint=http://" + addr + "&region=us-east-1&style=path", err
 }
 
-// Objects counts the objects in the bucket of a URL that NewURL made.
+// Objects counts the objects in the bucket of a URL that NewURL made, but for the
+// label that says whose they are.
 func (s *Server) Objects(of string) (n int, err error) {
 	u, err := url.Parse(of)
 	if err != nil {
 		return 0, err
 	}
-	err = filepath.WalkDir(filepath.Join(s.dir, u.Host, u.Path), func(_ string, e fs.DirEntry, err error) error {
+	err = filepath.WalkDir(filepath.Join(s.dir, u.Host, u.Path), func(path string, e fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil // just deleted, or the first object is yet to come
 		}
-		if err == nil && !e.IsDir() {
+		if err == nil && !e.IsDir() && !strings.HasSuffix(path, "/store/id") {
 			n++
 		}
 		return err
