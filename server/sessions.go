@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 
@@ -140,12 +141,12 @@ func (s *server) putFile(w http.ResponseWriter, r *http.Request) error {
 	if err := uncoded(w, r); err != nil {
 		return err
 	}
-	if err := s.condition(r); err != nil {
-		return err
-	}
 	x := state(r)
 	ref := x.ref()
 	may := func(ctx context.Context, size int64) error { return s.store.MayStore(ctx, x.caller, ref, size) }
+	if err := s.condition(r); err != nil {
+		return cmp.Or(may(r.Context(), -1), err) // what is refused anyway has no conditions (RFC 9110 §13.2.1)
+	}
 	in := s.incoming(r)
 	if isForm(r.Header.Get("Content-Type")) {
 		if err := s.formAlone(r); err != nil {
