@@ -32,7 +32,7 @@ type messageRec struct {
 	begun    bool
 	queued   time.Time
 	letter   []byte // of a notice, as JSON
-	claims   int    // how often it was given to somebody: who was given it before is too late
+	claims   int    // how often it was given to somebody, or back: who was given it before is too late
 }
 
 func (m *messageRec) encode() []byte {
@@ -175,20 +175,23 @@ func (s *Store) Begin(ctx context.Context, m *Message) error {
 }
 
 // Retry makes messages due again at a time; their attempt is known to have
-// failed, or was none.
+// failed, or was none. They are nobody's until then: a Renew that was under way
+// makes them due no sooner.
 func (s *Store) Retry(ctx context.Context, at time.Time, messages ...*Message) error {
 	_, err := s.changeMessages(ctx, messages, func(m *messageRec, _ time.Time) time.Time {
 		m.begun = false
+		m.claims++
 		return at
 	})
 	return err
 }
 
-// Return gives messages back that were claimed and not tried: they are due again
-// at a time, and this was no attempt.
+// Return is Retry for messages that were claimed and not tried: this was no attempt,
+// and what is known of an earlier one stays.
 func (s *Store) Return(ctx context.Context, at time.Time, messages ...*Message) error {
 	_, err := s.changeMessages(ctx, messages, func(m *messageRec, _ time.Time) time.Time {
 		m.attempts = max(m.attempts-1, 0)
+		m.claims++
 		return at
 	})
 	return err

@@ -182,7 +182,20 @@ func testOutbox(t *testing.T, open Pair) {
 	}
 	time.Sleep(1100 * time.Millisecond)
 	claim(10, time.Minute, 0)
-	for _, m := range []*store.Message{first, second, second} {
+	// Who has put one off is done with it, also where he renews what he had.
+	e.upload([]byte("abc"), store.FileSpec{})
+	off := claim(10, time.Minute, 2)
+	if err := e.Return(e.ctx(), time.Now().Add(time.Hour), off[0]); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Retry(e.ctx(), time.Now().Add(time.Hour), off[1]); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Renew(e.ctx(), 0, off...); err != nil {
+		t.Fatal(err)
+	}
+	claim(10, time.Minute, 0)
+	for _, m := range append(off, first, second, second) {
 		if err := e.Done(e.ctx(), m); err != nil {
 			t.Fatal(err)
 		}
