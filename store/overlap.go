@@ -3,7 +3,9 @@ package store
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 )
 
@@ -24,7 +26,10 @@ func (s *Store) fillHoles(ctx context.Context, c Caller, ref Ref, content *Conte
 			return errComplete()
 		case f.file.open.tail: // all of it is there
 			doc, err := tx.Get(ContentRecords, f.fileKey[:])
-			if err == nil && int64(len(doc)) >= o.end {
+			if err == nil && int64(len(doc)) != f.file.open.got {
+				err = fmt.Errorf("content of %s: %d bytes of %d: %w", f.fileKey, len(doc), f.file.open.got, fs.ErrNotExist)
+			}
+			if err == nil {
 				o.tail = bytes.Clone(doc[o.offset:o.end])
 			}
 			return err
