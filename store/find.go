@@ -205,7 +205,7 @@ func (s *Store) show(tx Tx, f *found) (*File, error) {
 	}
 	downloads := uses.complete
 	if f.file.max == 0 { // else only those count that the limit does
-		downloads += s.tally.waiting(f.fileKey)
+		downloads += s.tally.waiting(f.fileKey, downloads)
 	}
 	return s.render(f, downloads), nil
 }

@@ -57,7 +57,7 @@ type tally struct {
 
 	mu     sync.Mutex
 	counts map[tallyKey]tallied // guarded by mu
-	files  map[Key]int64        // guarded by mu: of each file, until it is written
+	files  map[Key]unwritten    // guarded by mu: of each file, until it is written
 	timer  *time.Timer          // guarded by mu; nil: nothing waits
 	closed bool                 // guarded by mu
 	write  sync.WaitGroup
@@ -80,12 +80,19 @@ type tallied struct {
 	began time.Time // the first of them
 }
 
+// unwritten are downloads of a file that are not known to be in its record.
+type unwritten struct {
+	n       int64
+	writing int64 // of these are being written
+	then    int64 // what the record counts when they are
+}
+
 // mostTally is how many files may wait in the tally; beyond that downloads of
 // further files are not counted until it is written.
 const mostTally = 10_000
 
 func newTally(s *Store) *tally {
-	return &tally{s: s, counts: map[tallyKey]tallied{}, files: map[Key]int64{}}
+	return &tally{s: s, counts: map[tallyKey]tallied{}, files: map[Key]unwritten{}}
 }
 
 // add counts a download that began then; told says that its event is written already.
@@ -104,7 +111,9 @@ func (t *tally) add(key tallyKey, began time.Time, told bool) {
 		}
 		t.counts[key] = c
 		if !key.archive {
-			t.files[key.file]++
+			w := t.files[key.file]
+			w.n++
+			t.files[key.file] = w
 		}
 	}
 	if t.timer == nil {
@@ -116,12 +125,26 @@ func (t *tally) add(key tallyKey, began time.Time, told bool) {
 	}
 }
 
-// waiting is how many downloads of a file will be counted in its record: whoever
-// looks at it need not wait for that.
-func (t *tally) waiting(file Key) int64 {
+// waiting is how many downloads of a file will be counted in its record, which has
+// so many now: whoever looks at it need not wait for that.
+func (t *tally) waiting(file Key, counted int64) int64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.files[file]
+	w := t.files[file]
+	if w.writing > 0 && counted >= w.then {
+		return w.n - w.writing
+	}
+	return w.n
+}
+
+// begun notes that n downloads of a file are being written, and what is counted of
+// it then.
+func (t *tally) begun(file Key, n, then int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	w := t.files[file]
+	w.writing, w.then = n, then
+	t.files[file] = w
 }
 
 // written forgets downloads that are in the records now, or are lost.
@@ -132,7 +155,9 @@ func (t *tally) written(counts map[tallyKey]tallied) {
 		if key.archive {
 			continue
 		}
-		if t.files[key.file] -= c.n; t.files[key.file] == 0 {
+		w := t.files[key.file]
+		w.n, w.writing = w.n-c.n, 0
+		if t.files[key.file] = w; w.n == 0 {
 			delete(t.files, key.file)
 		}
 	}
@@ -161,7 +186,7 @@ func (t *tally) flush(ctx context.Context) error {
 	}
 	defer t.written(counts)
 	return t.s.update(ctx, func(tx Tx) error {
-		had := map[taken]int64{}
+		had, writing := map[taken]int64{}, map[Key]int64{}
 		names, named := map[taken][]string{}, map[tallyKey]bool{}
 		for key, c := range counts {
 			if key.archive {
@@ -178,7 +203,8 @@ func (t *tally) flush(ctx context.Context) error {
 				// Where a limit counts, only counted downloads do.
 				continue
 			}
-			if err := t.count(tx, key, c, rec); err != nil {
+			writing[key.file] += c.n
+			if err := t.count(tx, key, c, rec, writing[key.file]); err != nil {
 				return err
 			}
 			if !key.share.zero() {
@@ -202,13 +228,15 @@ func (t *tally) flush(ctx context.Context) error {
 	})
 }
 
-// count adds finished downloads to the record of a file, and tells of them.
-func (t *tally) count(tx Tx, key tallyKey, c tallied, rec *fileRec) error {
+// count adds finished downloads to the record of a file, and tells of them. All is
+// how many this Update has added to it so far, these included.
+func (t *tally) count(tx Tx, key tallyKey, c tallied, rec *fileRec, all int64) error {
 	u, err := getUses(tx, key.file)
 	if err != nil {
 		return err
 	}
 	u.complete += c.n
+	t.begun(key.file, all, u.complete)
 	if err := putUses(tx, key.file, u); err != nil || c.n == c.told {
 		return err
 	}
