@@ -50,9 +50,9 @@ func (s *Store) WriteAt(ctx context.Context, c Caller, ref Ref, r io.Reader, off
 			return nil, err
 		}
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
+	commit, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
 	defer cancel()
-	err = s.updateContent(ctx, content, func(tx Tx) error {
+	err = s.updateContent(commit, content, func(tx Tx) error {
 		now := s.now()
 		if f, err = s.openFile(tx, c, ref, now); err != nil {
 			return err
