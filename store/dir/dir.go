@@ -138,14 +138,20 @@ func (d *Dir) open(shard int, name string) (*os.File, fs.FileInfo, error) {
 			}
 		}
 		st, err := f.Stat()
-		if err != nil {
+		if err != nil && !kept {
 			return nil, nil, errors.Join(err, f.Close())
 		}
-		if sys, ok := st.Sys().(*syscall.Stat_t); !kept || ok && sys.Nlink > 0 {
+		if err == nil && (!kept || isLinked(st)) {
 			return f, st, nil
 		}
-		f.Close() // another process has deleted it
+		f.Close() // another process has deleted it; a file system of the net may fail to tell of it
 	}
+}
+
+// isLinked tells whether a file still has a name.
+func isLinked(st fs.FileInfo) bool {
+	sys, ok := st.Sys().(*syscall.Stat_t)
+	return ok && sys.Nlink > 0
 }
 
 // Delete implements [store.Blobs]. It syncs nothing: after a crash a deleted

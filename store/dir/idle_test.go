@@ -186,3 +186,25 @@ func TestKeptFilesOfTheDeleted(t *testing.T) {
 		})
 	}
 }
+
+// A kept file that cannot be asked any more is opened anew: of one that another
+// node has deleted, a file system of the net says so.
+func TestKeptFilesGoStale(t *testing.T) {
+	d, path, first := kept(t)
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if again := read(t, d, 4, content[4:]); again == first {
+		t.Error("the same file")
+	}
+	d.idle.files[0].file.Close()
+	if err := os.Remove(filepath.Join(path, "94", "run.key")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Open(t.Context(), "run/key", 0, 1); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("opened: %v", err)
+	}
+	if err := d.Close(); err != nil {
+		t.Error(err)
+	}
+}
