@@ -30,7 +30,7 @@ const Group = "client"
 func Commands(version string) []*cobra.Command {
 	all := []*cobra.Command{
 		putCommand(), getCommand(), listCommand(), infoCommand(), removeCommand(),
-		tokenCommand(), sessionCommand(), loginCommand(), logoutCommand(),
+		tokenCommand(), sessionCommand(), inviteCommand(), loginCommand(), logoutCommand(),
 	}
 	for _, cmd := range all {
 		cmd.GroupID = Group

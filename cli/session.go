@@ -2,10 +2,13 @@ package cli
 
 import (
 	"errors"
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"fileshare/api"
 	"fileshare/client"
 )
 
@@ -16,7 +19,7 @@ func sessionCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  subcommand,
 	}
-	cmd.AddCommand(sessionNewCommand(), sessionListCommand(), sessionRemoveCommand(), sessionArchiveCommand())
+	cmd.AddCommand(sessionNewCommand(), sessionListCommand(), sessionRemoveCommand(), sessionArchiveCommand(), sessionSendCommand(), sessionRecipientsCommand(), sessionWithdrawCommand())
 	return cmd
 }
 
@@ -143,4 +146,115 @@ func sessionArchiveCommand() *cobra.Command {
 	cmd.Flags().StringVar(&format, "format", "zip", "zip or tar")
 	server(cmd)
 	return cmd
+}
+
+func sessionSendCommand() *cobra.Command {
+	var spec client.RecipientSpec
+	cmd := &cobra.Command{
+		Use:   "send SESSION [ADDRESS…]",
+		Short: "Make a link to all files of a session for each recipient",
+		Long: "Send makes a link to all files of a session for each recipient, and prints them in\n" +
+			"their order. Where the server has mail it goes there, too. Without an address it is a\nlink that nobody is told of.",
+		Example: "  fileshare session send $S ann@example.com bob@example.com --message 'As promised'\n  fileshare session send $S",
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, _, id, err := connectSession(cmd, args[0])
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			to := args[1:]
+			if len(to) == 0 {
+				to = []string{""}
+			}
+			for _, spec.Email = range to {
+				h, err := c.Send(cmd.Context(), id, spec)
+				if err == nil {
+					err = printResult(cmd, h, h.URL)
+				}
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&spec.Message, "message", "", "what they are told")
+	asJSON(cmd)
+	server(cmd)
+	return cmd
+}
+
+func sessionRecipientsCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "recipients SESSION",
+		Short:   "List those to whom a session was sent, newest first",
+		Example: "  fileshare session recipients $S",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, _, id, err := connectSession(cmd, args[0])
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			t := newTable(cmd, "USED", "ADDRESS", "LINK")
+			for h, err := range c.Recipients(cmd.Context(), id, client.Query{}) {
+				if err == nil {
+					used := "never"
+					if h.UsedAt != nil {
+						used = moment(*h.UsedAt)
+					}
+					err = t.row(h, used, h.Email, h.URL)
+				}
+				if err != nil {
+					return errors.Join(err, t.end())
+				}
+			}
+			return t.end()
+		},
+	}
+	asJSON(cmd)
+	server(cmd)
+	return cmd
+}
+
+func sessionWithdrawCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "withdraw SESSION RECIPIENT…",
+		Short:   "Take the links of recipients back, by address or link",
+		Example: "  fileshare session withdraw $S ann@example.com",
+		Args:    cobra.MinimumNArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, _, id, err := connectSession(cmd, args[0])
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			for _, who := range args[1:] {
+				h, err := findRecipient(cmd, c, id, who)
+				if err == nil {
+					err = c.Withdraw(cmd.Context(), id, h.ID)
+				}
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+	server(cmd)
+	return cmd
+}
+
+// findRecipient finds one of a session's by the address, the link or the id.
+func findRecipient(cmd *cobra.Command, c *client.Client, session, who string) (*api.Recipient, error) {
+	for h, err := range c.Recipients(cmd.Context(), session, client.Query{Page: 1000}) {
+		if err != nil {
+			return nil, err
+		}
+		if who == h.URL || who == h.ID || who != "" && strings.EqualFold(who, h.Email) {
+			return h, nil
+		}
+	}
+	return nil, fmt.Errorf("the session was not sent to %s", who)
 }

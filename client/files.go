@@ -32,9 +32,14 @@ func (q Query) values() url.Values {
 // Uploads lists the account's uploads, newest first; administrators see those
 // of all. Pages are fetched as they are needed. After an error there is no more.
 func (c *Client) Uploads(ctx context.Context, q Query) iter.Seq2[*api.File, error] {
-	return pages(q.values(), func(v url.Values) ([]*api.File, string, error) {
-		var page api.List[*api.File]
-		_, err := c.json(ctx, call{method: http.MethodGet, path: "/uploads", query: v}, &page)
+	return listed[*api.File](ctx, c, "/uploads", q)
+}
+
+// listed fetches the pages of a list as they are needed.
+func listed[T any](ctx context.Context, c *Client, path string, q Query) iter.Seq2[T, error] {
+	return pages(q.values(), func(v url.Values) ([]T, string, error) {
+		var page api.List[T]
+		_, err := c.json(ctx, call{method: http.MethodGet, path: path, query: v}, &page)
 		return page.Items, text(page.Next), err
 	})
 }

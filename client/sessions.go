@@ -99,11 +99,7 @@ func (c *Client) CreateToken(ctx context.Context, r Ref, spec TokenSpec) (*api.T
 
 // Tokens lists the tokens of a file, newest first, as Uploads does.
 func (c *Client) Tokens(ctx context.Context, r Ref, q Query) iter.Seq2[*api.Token, error] {
-	return pages(q.values(), func(v url.Values) ([]*api.Token, string, error) {
-		var page api.List[*api.Token]
-		_, err := c.json(ctx, call{method: http.MethodGet, path: tokens(r), query: v}, &page)
-		return page.Items, text(page.Next), err
-	})
+	return listed[*api.Token](ctx, c, tokens(r), q)
 }
 
 func tokens(r Ref) string { return Ref{Session: r.Session, File: r.File}.path() + "/tokens" }
