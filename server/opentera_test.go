@@ -144,6 +144,12 @@ func TestOpenTeraExpiry(t *testing.T) {
 	if got, err := time.Parse(time.RFC3339, a.Expires); err != nil || got.Sub(soon).Abs() > 2*time.Second {
 		t.Errorf("expires %s, want %s", a.Expires, soon)
 	}
+	var exact openTeraAsset
+	whole := time.Now().Add(time.Minute).Truncate(time.Second)
+	h.asset(alice, described(whole), "a.txt", "x").want(t, 200).into(t, &exact)
+	if got, err := time.Parse(time.RFC3339, exact.Expires); err != nil || got.Before(whole) {
+		t.Errorf("expires %s, want %s", exact.Expires, whole)
+	}
 	var late openTeraAsset
 	h.asset(alice, described(time.Now().Add(1000*time.Hour)), "a.txt", "x").want(t, 200).into(t, &late)
 	if got, err := time.Parse(time.RFC3339, late.Expires); err != nil || time.Until(got) > time.Hour {
@@ -157,7 +163,7 @@ func TestOpenTeraExpiry(t *testing.T) {
 		t.Errorf("expires %s in spite of the header", short.Expires)
 	}
 
-	time.Sleep(time.Until(soon) + 10*time.Millisecond)
+	time.Sleep(time.Until(soon) + 100*time.Millisecond)
 	for _, path := range []string{"/file/api/assets" + a.query("asset_uuid"), "/file/api/assets/infos" + a.query("asset_uuid")} {
 		if got := h.do("GET", path, "", nil, "Authorization", alice).want(t, 404); string(got.body) != "\"No asset found\"\n" {
 			t.Errorf("got %s", got.body)
@@ -165,7 +171,7 @@ func TestOpenTeraExpiry(t *testing.T) {
 	}
 	h.do("DELETE", "/file/api/assets"+a.query("uuid"), "", nil, "Authorization", alice).want(t, 404)
 	var list []openTeraAsset
-	if h.do("GET", "/api/user/assets?id_session=1", "", nil, "Authorization", alice).want(t, 200).into(t, &list); len(list) != 2 {
+	if h.do("GET", "/api/user/assets?id_session=1", "", nil, "Authorization", alice).want(t, 200).into(t, &list); len(list) != 3 {
 		t.Errorf("%+v", list)
 	}
 }

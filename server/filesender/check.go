@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"fileshare/server/dialect"
 	"fileshare/store"
 )
 
@@ -92,7 +93,7 @@ func (a *api) ttl(expires moment, otherwise time.Duration) time.Duration {
 	if expires.v == nil {
 		return otherwise
 	}
-	return min(max(time.Until(time.Unix(*expires.v, 0)), time.Second), a.o.MaxTTL).Truncate(time.Second)
+	return min(max(dialect.Until(time.Unix(*expires.v, 0)), time.Second), a.o.MaxTTL)
 }
 
 // keep puts who sends something, and what is written about it, into its

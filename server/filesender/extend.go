@@ -4,8 +4,8 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
-	"time"
 
+	"fileshare/server/dialect"
 	"fileshare/store"
 )
 
@@ -20,7 +20,7 @@ func (a *api) extend(r *http.Request, c account, s *store.Session) (*transfer, e
 		case done >= a.o.Extensions:
 			return nil, fault(http.StatusBadRequest, "transfer_expiry_extension_count_exceeded")
 		}
-		ttl := min(time.Until(s.Expires)+a.o.TTL, a.Store.MaxSessionTTL()).Truncate(time.Second)
+		ttl := min(dialect.Until(s.Expires)+a.o.TTL, a.Store.MaxSessionTTL())
 		to := store.SessionSpec{TTL: &ttl, Was: map[string]string{attrExtends: s.Attrs[attrExtends]}, Attrs: &map[string]string{attrExtends: strconv.Itoa(done + 1)}}
 		later, err := a.Store.PatchSession(r.Context(), c.Caller, s.ID, to)
 		if err == nil {

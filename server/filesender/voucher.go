@@ -79,7 +79,7 @@ func (c account) onlyToMe() bool { return c.guest != nil && !c.guest.Share }
 // ttl is how long a transfer lives that does not say.
 func (c account) ttl(otherwise time.Duration) time.Duration {
 	if c.guest != nil && optionsIn(c.guest.Attrs[attrOptions])["guest_upload_default_expire_is_guest_expire"] {
-		return max(time.Until(c.guest.Expires), time.Second).Truncate(time.Second)
+		return max(dialect.Until(c.guest.Expires), time.Second)
 	}
 	return otherwise
 }

@@ -237,7 +237,7 @@ func (a *api) spec(r *http.Request, c who, as newAsset, s *store.Session, sent s
 	if spec.TTL, err = a.TTL(r); err != nil || as.expires.IsZero() {
 		return spec, err
 	}
-	ttl := time.Until(as.expires)
+	ttl := dialect.Until(as.expires)
 	switch {
 	case ttl < time.Second:
 		return spec, invalid("asset_expiration_datetime is in the past")
