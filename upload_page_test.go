@@ -175,7 +175,7 @@ main().then(report)
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	fsDo(t, d, "GET", "/rest.php/guest/"+strconv.FormatInt(g.ID, 10)+"/transfers", nil, nil, &all, http.StatusOK)
-	if len(all) != 3 || all[0].Status != "available" || all[1].Status != "started" {
+	if len(all) != 3 || all[0].Status != "available" || all[1].Status != "uploading" {
 		t.Errorf("%+v", all)
 	}
 	fsDo(t, d, "DELETE", "/rest.php/guest/"+strconv.FormatInt(g.ID, 10), nil, nil, nil, http.StatusOK)
