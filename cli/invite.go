@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -71,15 +70,9 @@ func inviteListCommand() *cobra.Command {
 			}
 			defer c.Close()
 			t := newTable(cmd, "STATE", "LEFT", "USES", "ADDRESS", "NAME", "LINK")
-			for in, err := range c.Invitations(cmd.Context(), client.Query{}) {
-				if err == nil {
-					err = t.row(in, strings.ToLower(in.State), left(in.ExpiresAt.Time, time.Now()), downloads(in.Uses, in.MaxUses), in.Email, in.Name, in.UploadURL)
-				}
-				if err != nil {
-					return errors.Join(err, t.end())
-				}
-			}
-			return t.end()
+			return tabulate(t, c.Invitations(cmd.Context(), client.Query{}), func(in *api.Invitation) []string {
+				return []string{strings.ToLower(in.State), left(in.ExpiresAt.Time, time.Now()), downloads(in.Uses, in.MaxUses), in.Email, in.Name, in.UploadURL}
+			})
 		},
 	}
 	asJSON(cmd)

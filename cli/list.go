@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -106,6 +107,19 @@ func (t *table) row(v any, cells ...string) error {
 }
 
 func (t *table) end() error { return t.w.Flush() }
+
+// tabulate prints a row for each of all. What came before an error is printed, too.
+func tabulate[T any](t *table, all iter.Seq2[T, error], cells func(T) []string) error {
+	for v, err := range all {
+		if err == nil {
+			err = t.row(v, cells(v)...)
+		}
+		if err != nil {
+			return errors.Join(err, t.end())
+		}
+	}
+	return t.end()
+}
 
 func infoCommand() *cobra.Command {
 	cmd := &cobra.Command{

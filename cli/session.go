@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -66,15 +65,9 @@ func sessionListCommand() *cobra.Command {
 			}
 			defer c.Close()
 			t := newTable(cmd, "ID", "LEFT", "NAME")
-			for s, err := range c.Sessions(cmd.Context(), client.Query{}) {
-				if err == nil {
-					err = t.row(s, s.ID, left(s.ExpiresAt.Time, time.Now()), s.Name)
-				}
-				if err != nil {
-					return errors.Join(err, t.end())
-				}
-			}
-			return t.end()
+			return tabulate(t, c.Sessions(cmd.Context(), client.Query{}), func(s *api.Session) []string {
+				return []string{s.ID, left(s.ExpiresAt.Time, time.Now()), s.Name}
+			})
 		},
 	}
 	asJSON(cmd)
@@ -198,19 +191,13 @@ func sessionRecipientsCommand() *cobra.Command {
 			}
 			defer c.Close()
 			t := newTable(cmd, "USED", "ADDRESS", "LINK")
-			for h, err := range c.Recipients(cmd.Context(), id, client.Query{}) {
-				if err == nil {
-					used := "never"
-					if h.UsedAt != nil {
-						used = moment(*h.UsedAt)
-					}
-					err = t.row(h, used, h.Email, h.URL)
+			return tabulate(t, c.Recipients(cmd.Context(), id, client.Query{}), func(h *api.Recipient) []string {
+				used := "never"
+				if h.UsedAt != nil {
+					used = moment(*h.UsedAt)
 				}
-				if err != nil {
-					return errors.Join(err, t.end())
-				}
-			}
-			return t.end()
+				return []string{used, h.Email, h.URL}
+			})
 		},
 	}
 	asJSON(cmd)

@@ -1,12 +1,12 @@
 package cli
 
 import (
-	"errors"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"fileshare/api"
 	"fileshare/client"
 )
 
@@ -83,15 +83,9 @@ func tokenListCommand() *cobra.Command {
 			}
 			defer c.Close()
 			t := newTable(cmd, "STATE", "ACCESS", "LEFT", "DOWNLOADS", "LINK")
-			for token, err := range c.Tokens(cmd.Context(), ref, client.Query{}) {
-				if err == nil {
-					err = t.row(token, strings.ToLower(token.State), token.Access, left(token.ExpiresAt.Time, time.Now()), downloads(token.Downloads, token.MaxDownloads), token.URL)
-				}
-				if err != nil {
-					return errors.Join(err, t.end())
-				}
-			}
-			return t.end()
+			return tabulate(t, c.Tokens(cmd.Context(), ref, client.Query{}), func(token *api.Token) []string {
+				return []string{strings.ToLower(token.State), token.Access, left(token.ExpiresAt.Time, time.Now()), downloads(token.Downloads, token.MaxDownloads), token.URL}
+			})
 		},
 	}
 	asJSON(cmd)
